@@ -1,0 +1,100 @@
+"""The public names of the kernel: all that plugins and the hub may import."""
+
+from kernel.bus import Bus, Subscription
+from kernel.capabilities import Caller, Chain, Decision, Denial
+from kernel.clock import Clock, SystemClock, iso
+from kernel.command import Terminal, load_commands
+from kernel.config import Config, Paths, Setting
+from kernel.context import Context, EventStream, Reply, new_trace
+from kernel.contribution import EFFECTS, Command, Effect, Function, Owned, Route, Table
+from kernel.errors import (
+    AetherraError,
+    BadInput,
+    ConfigError,
+    Conflict,
+    ContractError,
+    DeadlineExceeded,
+    Denied,
+    Gone,
+    LoadError,
+    NotAvailable,
+    NotFound,
+    Overloaded,
+    PluginError,
+    ServiceUnavailable,
+    StorageError,
+    StorageFull,
+    TooLarge,
+    Unauthenticated,
+)
+from kernel.events import Event
+from kernel.hookspecs import hookimpl
+from kernel.kernel import Kernel
+from kernel.plugin import Plugin, needs
+from kernel.scheduler import Ticket
+from kernel.signature import Binder, Parameter, Signature
+from kernel.suggest import nearest
+from kernel.version import VERSION
+from kernel.workers import Job, Pool, Program, WorkerLost, interpreter
+
+__all__ = [
+    "EFFECTS",
+    "VERSION",
+    "AetherraError",
+    "BadInput",
+    "Binder",
+    "Bus",
+    "Caller",
+    "Chain",
+    "Clock",
+    "Command",
+    "Config",
+    "ConfigError",
+    "Conflict",
+    "Context",
+    "ContractError",
+    "DeadlineExceeded",
+    "Decision",
+    "Denial",
+    "Denied",
+    "Effect",
+    "Event",
+    "EventStream",
+    "Function",
+    "Gone",
+    "Job",
+    "Kernel",
+    "LoadError",
+    "NotAvailable",
+    "NotFound",
+    "Overloaded",
+    "Owned",
+    "Parameter",
+    "Paths",
+    "Plugin",
+    "PluginError",
+    "Pool",
+    "Program",
+    "Reply",
+    "Route",
+    "ServiceUnavailable",
+    "Setting",
+    "Signature",
+    "StorageError",
+    "StorageFull",
+    "Subscription",
+    "SystemClock",
+    "Table",
+    "Terminal",
+    "Ticket",
+    "TooLarge",
+    "Unauthenticated",
+    "WorkerLost",
+    "hookimpl",
+    "interpreter",
+    "iso",
+    "load_commands",
+    "nearest",
+    "needs",
+    "new_trace",
+]

@@ -1,0 +1,135 @@
+"""The one gate in front of every side effect.
+
+The kernel asks, it does not decide: a plugin with the `decider` door does. Without one the answer is no. An error while
+deciding is a no as well. Every refusal is kept in a bounded ring, counted, and published as `capability.denied`.
+The words, and how a chain is judged: `docs/policies.md`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from kernel.bus import Bus
+from kernel.clock import Clock, iso
+from kernel.contribution import Effect, Table, above
+from kernel.errors import Denied
+from kernel.events import CAPABILITY_DENIED
+from kernel.metrics import Metrics
+
+log = logging.getLogger("kernel.capabilities")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who began a chain: an id such as `user:local` or `core:console`, its roles, and a token's scopes if any."""
+
+    id: str
+    roles: tuple[str, ...] = ()
+    scopes: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """On whose behalf something happens: the caller, then every script, agent and plugin passed through, in order.
+
+    The right of a chain is what all its members have in common, so nobody lends his power to the one before him.
+    """
+
+    caller: Caller
+    via: tuple[str, ...] = ()
+
+    def through(self, principal: str) -> Chain:
+        """Return the chain with one more member; a member that is there already changes nothing."""
+        if principal in self.via or principal == self.caller.id:
+            return self
+        return Chain(self.caller, (*self.via, principal))
+
+    def __str__(self) -> str:
+        return " → ".join((self.caller.id, *self.via))
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """The answer to one question about a right, with its reason: which rule, in which file and line."""
+
+    allowed: bool
+    reason: str
+    rule: str = ""
+    source: str = ""
+    effect: Effect = "irreversible"
+
+
+class Denial(msgspec.Struct, frozen=True):
+    """A refusal as it is kept and published."""
+
+    at: str
+    chain: str
+    capability: str
+    reason: str
+    source: str
+
+
+NO_DECIDER = Decision(False, "no policy is loaded: nothing decides about rights, so the answer is no")
+
+
+class Gate:
+    """Asks the decider, records the answer, and raises `Denied` with the reason when it is no."""
+
+    def __init__(
+        self, bus: Bus, clock: Clock, metrics: Metrics, table: Callable[[], Table], *, kept: int = 1_000
+    ) -> None:
+        self._bus = bus
+        self._clock = clock
+        self._table = table
+        self.denials: deque[Denial] = deque(maxlen=kept)
+        self._decisions = metrics.counter("aetherra_capability_decisions_total", "Decisions about rights", ("allowed",))
+        self._yes = self._decisions.labels("true")
+        self._no = self._decisions.labels("false")
+
+    def decide(self, chain: Chain, capability: str) -> Decision:
+        """Return the decision without recording it."""
+        decider = self._table().decider
+        if decider is None:
+            return NO_DECIDER
+        try:
+            decision: Decision = decider.item(chain, capability)
+        except Exception:
+            log.exception("deciding about %s for %s failed", capability, chain)
+            return Decision(False, "the policy could not be evaluated; the reason is in the hub's log")
+        return decision
+
+    def require(self, chain: Chain, capability: str, *, ceiling: Effect = "irreversible") -> Decision:
+        """Return the decision when it is yes; otherwise record it and raise `Denied`.
+
+        `ceiling` is the class of effect that the function beneath which this happens has declared: whoever declared
+        itself `read` cannot write, whatever the policy says.
+        """
+        decision = self.decide(chain, capability)
+        if decision.allowed and above(decision.effect, ceiling):
+            decision = Decision(
+                False,
+                f"a function declared {ceiling} cannot do what is {decision.effect}",
+                rule="class of effect",
+                effect=decision.effect,
+            )
+        if decision.allowed:
+            self._yes.inc()
+            return decision
+        self._no.inc()
+        denial = Denial(iso(self._clock.now()), str(chain), capability, decision.reason, decision.source)
+        self.denials.append(denial)
+        self._bus.emit(CAPABILITY_DENIED, msgspec.to_builtins(denial), source="kernel")
+        where = f" ({decision.source})" if decision.source else ""
+        raise Denied(
+            f"{chain} may not {capability}: {decision.reason}{where}",
+            details={
+                "capability": capability,
+                "chain": str(chain),
+                "reason": decision.reason,
+                "source": decision.source,
+            },
+        )

@@ -1,0 +1,88 @@
+"""Verbs that plugins add to the `aether` command: finding them without a hub, and the `Terminal` they are given first.
+
+A verb runs in the terminal's own process. The hub does the work; the verb asks and prints.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from kernel.config import Config
+from kernel.contribution import Command, Owned
+from kernel.errors import LoadError
+from kernel.folders import plugin_folders
+from kernel.loader import Loader, Source
+from kernel.watch import entries
+
+log = logging.getLogger("kernel.command")
+
+
+class Terminal(Protocol):
+    """The terminal a command runs in, and its line to the hub over `HOME/hub.sock`.
+
+    Whoever may open that socket is the hub's own user, so a verb acts as `core:console`, with the role admin.
+    """
+
+    @property
+    def home(self) -> Path:
+        """The hub's HOME."""
+        ...
+
+    @property
+    def json(self) -> bool:
+        """True when the user asked for `--json`: print data, no tables."""
+        ...
+
+    @property
+    def console(self) -> Any:
+        """The rich console on standard output."""
+        ...
+
+    def print(self, value: Any = "") -> None:
+        """Print a line of text or a rich renderable; under `--json`, `value` as one line of JSON."""
+        ...
+
+    async def request(self, method: str, path: str, json: Any = None, headers: Mapping[str, str] | None = None) -> Any:
+        """Ask the hub and return its decoded answer.
+
+        Raises the `AetherraError` that the hub's answer stands for, and `ServiceUnavailable` with the code
+        `HUB_NOT_RUNNING` when nobody answers.
+        """
+        ...
+
+    def stream(
+        self, path: str, *, method: str = "GET", json: Any = None, headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Yield the events of a stream as the hub sends them: `seq`, `topic`, `time`, `data`, `source`, `trace`.
+
+        A stream of typed values yields those values. Raises as `request` does, also for an error that ends the stream.
+        """
+        ...
+
+
+def load_commands(config: Config) -> dict[str, Owned[Command]]:
+    """Return the verbs of bundled plugins and of trusted folders, by name, each with its plugin's name as owner.
+
+    Only imports: no store, no policy, no hub. A plugin that cannot be loaded is logged and left out.
+    """
+    loader = Loader()
+    loader.install()
+    found: dict[str, Owned[Command]] = {}
+    for folder in plugin_folders(config):
+        if not (folder.bundled or folder.trusted):
+            continue
+        for path in entries(folder.path):
+            if not (folder.packages if path.is_dir() else folder.files):
+                continue
+            try:
+                source = Source.read(path)
+                _, contribution = loader.load_now(f"plugins.{source.name}@0", source)
+            except LoadError as error:
+                log.warning("%s: %s", path.name, error.message)
+                continue
+            for command in contribution.commands:
+                found.setdefault(command.name, Owned(command, contribution.name))
+    return found

@@ -1,0 +1,670 @@
+"""Settings in layers: defaults < `aetherra.toml` < environment (`AETHERRA_*`) < command line, read into frozen Structs.
+
+Nothing is taken silently: an unknown key or a value of a wrong type is a `ConfigError` that names the place, the key,
+what was expected and the nearest valid name. Every effective value knows where it came from (`Config.effective`).
+Where files lie is not a setting but given at the start: `Paths`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tomllib
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from kernel.errors import ConfigError
+from kernel.suggest import nearest
+
+FILE_NAME = "aetherra.toml"
+FILE_BYTES = 256 * 1024
+PREFIX = "AETHERRA_"
+PLUGINS = "plugins"
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+
+ALIASES: Mapping[str, str] = {
+    "AETHERRA_API_HOST": "hub.host",
+    "AETHERRA_API_PORT": "hub.port",
+    "AETHERRA_NET_STRICT": "network.strict",
+    "AETHERRA_ALLOW_INSECURE_BIND": "hub.allow_insecure_bind",
+}
+"""Documented names that do not follow the rule AETHERRA_SECTION_KEY; the name that follows it wins over its alias."""
+
+OF_PATHS = frozenset({"AETHERRA_HOME", "AETHERRA_SCRIPT_PATH"})
+OF_TESTS = frozenset({"AETHERRA_CRASHPOINT", "AETHERRA_TEST_REQUIRE"})
+
+_NO_AI = "the AI API is not part of it"
+_NO_AGENTS = "the agents API is not part of it"
+_NO_ACCOUNTS = "there are no accounts in it; the console (hub.sock) is the administrator"
+
+WITHOUT_EFFECT: Mapping[str, str] = {
+    "AETHERRA_AI_API_ENABLED": _NO_AI,
+    "AETHERRA_AI_API_REQUIRE_TOKEN": _NO_AI,
+    "AETHERRA_AI_API_TOKEN": _NO_AI,
+    "AETHERRA_AGENTS_API_ENABLED": _NO_AGENTS,
+    "AETHERRA_AGENTS_API_REQUIRE_TOKEN": _NO_AGENTS,
+    "AETHERRA_AGENTS_API_TOKEN": _NO_AGENTS,
+    "AETHERRA_ADMIN_USER": _NO_ACCOUNTS,
+    "AETHERRA_ADMIN_PASSWORD": _NO_ACCOUNTS,
+    "AETHERRA_KEYS_MASTER": "there is no vault in it",
+}
+"""Documented variables whose subsystem this version lacks: a warning with the reason, not an error."""
+
+_SECRET = re.compile(r"token|password|secret|key", re.IGNORECASE)
+_TOML_PLACE = re.compile(r" \(at line (\d+), column (\d+)\)$")
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+class StoreSettings(msgspec.Struct, frozen=True):
+    """`[store]`: how the database is kept. How many writes wait and commit together is in `[limits]`."""
+
+    busy_s: Seconds = 5.0
+    """How long a statement waits for a lock that another process (a backup) holds."""
+    cache_mb: Count = 16
+    """Pages that each connection keeps in memory."""
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """`[limits]`: the bounds of the hub itself. (Those of a script are in the policy.)"""
+
+    ring: Count = 10_000
+    """Events kept in memory, from which a stream resumes."""
+    memo: Count = 4_096
+    """Topics whose subscribers are remembered."""
+    store_queue: Count = 10_000
+    """Writes that may wait for the writer."""
+    store_group: Count = 512
+    """Writes that share one commit."""
+    read_rows: Count = 10_000
+    """Rows that one read may return."""
+    lane_high_priority: Count = 32
+    """Pieces of work that run at once in the lane `high_priority`."""
+    lane_normal_priority: Count = 16
+    """The same for `normal_priority`."""
+    lane_background: Count = 4
+    """The same for `background`."""
+    lane_queue: Count = 10_000
+    """Pieces of work that may wait in one lane."""
+    drain_s: Seconds = 10.0
+    """How long calls in flight may finish on a generation that was replaced."""
+    open_s: Seconds = 5.0
+    """How long a plugin may take to be imported, to open, and to say how it is."""
+    pause_ms: Count = 1_000
+    """How long calls into a plugin wait while its state is handed over."""
+    generations_kept: Count = 10
+    """Earlier versions of each plugin that a rollback can go back to."""
+    denials_kept: Count = 1_000
+    """Refusals of the gate kept in memory."""
+    max_series: Count = 2_000
+    """Label combinations of one metric."""
+    task_deaths: Count = 3
+    """Deaths of a background task within `task_window_s` that are forgiven; at the next one it stays down."""
+    task_window_s: Seconds = 300.0
+    """See `task_deaths`."""
+
+
+class NetworkSettings(msgspec.Struct, frozen=True):
+    """`[network]`: what the environment adds to the network part of the policy; it can only narrow or name hosts."""
+
+    strict: bool = False
+    """True: only hosts of the allowlist may be reached, whatever the policy's `strict_mode` says."""
+    allowlist: tuple[str, ...] = ()
+    """Hosts added to the policy's allowlist."""
+
+
+KERNEL_SECTIONS: Mapping[str, type[msgspec.Struct]] = {
+    "store": StoreSettings,
+    "limits": Limits,
+    "network": NetworkSettings,
+}
+
+
+class Paths(msgspec.Struct, frozen=True):
+    """Where everything lies; all absolute. `origins` tells what gave a path, where that was not the default."""
+
+    home: Path
+    plugins: Path
+    """The drop folder."""
+    scripts: Path | None
+    """The operator's own root of scripts (HOME/scripts unless named); it may not exist yet."""
+    policies: Path
+    """The one folder whose policy files count."""
+    bundled_plugins: Path
+    bundled_scripts: Path
+    bundled_policies: Path
+    """Where `capabilities.toml` is read from, in an installed hub as well."""
+    trusted: tuple[Path, ...]
+    """Folders named with --trust-plugins: what lies there runs in this process."""
+    database: Path
+    origins: Mapping[str, str] = {}
+
+    @classmethod
+    def find(
+        cls,
+        *,
+        environ: Mapping[str, str],
+        home: Path | None = None,
+        plugins: Path | None = None,
+        scripts: Path | None = None,
+        policies: Path | None = None,
+        trusted: Sequence[Path] = (),
+        root: Path | None = None,
+    ) -> Paths:
+        """Return the folders of this hub: of the checkout that holds the `kernel` package, else the installed ones.
+
+        What is given (by the command line) wins over AETHERRA_HOME and AETHERRA_SCRIPT_PATH. `root` is the folder that
+        holds the packages. Nothing is created.
+        """
+        root = (root or Path(__file__).resolve().parent.parent).absolute()
+        checkout = (root / "pyproject.toml").is_file() and (root / "plugins").is_dir()
+        data = root if checkout else root / "aetherra"
+        named = {"home": home, "plugins": plugins, "scripts": scripts, "policies": policies}
+        origins = {name: f"--{name}" for name, path in named.items() if path is not None}
+        if trusted:
+            origins["trusted"] = "--trust-plugins"
+        for name, variable in (("home", "AETHERRA_HOME"), ("scripts", "AETHERRA_SCRIPT_PATH")):
+            if named[name] is None and environ.get(variable):
+                named[name], origins[name] = Path(environ[variable]), variable
+        user = Path(environ["HOME"]) if environ.get("HOME") else Path.home()
+        at_home = _absolute(named["home"] or (root / ".aetherra" if checkout else user / ".local/share/aetherra"))
+        return cls(
+            home=at_home,
+            plugins=_absolute(named["plugins"] or (data if checkout else at_home) / "plugins"),
+            scripts=_absolute(named["scripts"] or at_home / "scripts"),
+            policies=_absolute(named["policies"] or (data if checkout else at_home) / "policies"),
+            bundled_plugins=data / "plugins",
+            bundled_scripts=data / "scripts",
+            bundled_policies=data / "policies",
+            trusted=tuple(_absolute(folder) for folder in trusted),
+            database=at_home / "aetherra.db",
+            origins=origins,
+        )
+
+    def prepare(self) -> None:
+        """Create HOME, for its owner alone, and at an installed hub's first start HOME/policies from the bundled ones.
+
+        Raises `ConfigError` when a folder cannot be made. `capabilities.toml` belongs to the hub and is never copied.
+        """
+        try:
+            self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.home.chmod(0o700)
+            if self.policies == self.home / "policies" and not self.policies.exists():
+                self._copy_policies()
+        except OSError as error:
+            raise ConfigError(
+                f"{error.filename or self.home} cannot be prepared: {error.strerror or error}; name another folder "
+                "with --home or AETHERRA_HOME",
+                details={"path": str(error.filename or self.home)},
+            ) from None
+
+    def _copy_policies(self) -> None:
+        # Copied beside and renamed: a start that was cut short must not leave a folder that looks complete.
+        staged = self.home / f".policies-{os.getpid()}"
+        shutil.rmtree(staged, ignore_errors=True)
+        staged.mkdir(mode=0o700)
+        for source in sorted(self.bundled_policies.glob("*.toml")):
+            if source.name != "capabilities.toml":
+                target = staged / source.name
+                target.write_bytes(source.read_bytes())
+                target.chmod(0o600)
+        staged.rename(self.policies)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One effective value: its dotted key, the value as plain data (secrets as `***`), and what set it."""
+
+    key: str
+    value: Any
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A value as one layer gives it. `text` is true where everything is text: the environment, the command line."""
+
+    value: Any
+    origin: str
+    where: str
+    text: bool = False
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Leaf:
+    """One setting of a Struct, nested Structs opened: its path, type and whether it must be given."""
+
+    path: tuple[str, ...]
+    type: Any
+    required: bool
+
+    @property
+    def key(self) -> str:
+        return ".".join(self.path)
+
+    @property
+    def variable(self) -> str:
+        return PREFIX + "_".join(self.path).upper()
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """What a plugin asked for, as plain data: its Struct must not outlive its generation."""
+
+    settings: tuple[Setting, ...]
+    variables: frozenset[str]
+
+
+@dataclass
+class _Layers:
+    """What was given from outside, before any of it is decoded."""
+
+    file: Path | None = None
+    tables: dict[str, Any] = field(default_factory=dict)
+    lines: dict[tuple[str, ...], int] = field(default_factory=dict)
+    environ: dict[str, str] = field(default_factory=dict)
+    overrides: dict[str, Any] = field(default_factory=dict)
+
+    def place(self, path: tuple[str, ...]) -> tuple[str, int | None]:
+        """Return the file, with the line where it is known, in which `path` is set."""
+        line = self.lines.get(path)
+        return (f"{self.file}:{line}" if line else f"{self.file}"), line
+
+
+class Config:
+    """The settings in effect: each section as an attribute (`config.limits`), `config.paths`, and those of plugins."""
+
+    paths: Paths
+    limits: Limits
+    store: StoreSettings
+    network: NetworkSettings
+    warnings: tuple[str, ...]
+    """Sentences about what was given and has no effect."""
+
+    def __init__(self, paths: Paths, layers: _Layers) -> None:
+        self.paths = paths
+        self.warnings = ()
+        self._layers = layers
+        self._sections: dict[str, msgspec.Struct] = {}
+        self._plugins: dict[str, _Claim] = {}
+        self._origins: dict[str, str] = {}
+
+    @classmethod
+    def load(
+        cls,
+        *,
+        sections: Mapping[str, type[msgspec.Struct]],
+        file: Path | None,
+        environ: Mapping[str, str],
+        overrides: Mapping[str, Any],
+        paths: Paths,
+    ) -> Config:
+        """Return the settings; raise `ConfigError` for the first one that is unknown or wrong.
+
+        `sections` are those of the caller beside the kernel's own; one of the same name stands in its place, and
+        therefore extends that Struct.
+        `file` None means HOME/aetherra.toml, which may be absent. `overrides` maps dotted keys to values of the command
+        line; None means the option was not given.
+        """
+        wanted = {**KERNEL_SECTIONS, **sections}
+        layers = _Layers(environ={k: v for k, v in environ.items() if k.startswith(PREFIX)})
+        layers.overrides = {key: value for key, value in overrides.items() if value is not None}
+        _read_file(layers, file, paths)
+        config = cls(paths, layers)
+        leaves = {name: list(_leaves(struct, (name,))) for name, struct in wanted.items()}
+        _refuse_unknown_tables(layers, wanted)
+        _refuse_unknown_overrides(layers, leaves)
+        config.warnings = tuple(_sort_out_environment(layers, leaves))
+        for name, struct in wanted.items():
+            config._sections[name] = config._decode(struct, leaves[name])
+        return config
+
+    def __getattr__(self, name: str) -> Any:
+        sections: dict[str, Any] = self.__dict__.get("_sections", {})
+        if name in sections:
+            return sections[name]
+        close = nearest(name, sections)
+        raise AttributeError(
+            f"there is no section {name!r} in the configuration" + (f"; did you mean {close!r}?" if close else "")
+        )
+
+    def plugin(self, name: str, struct: type[S]) -> S:
+        """Return `[plugins.NAME]` as `struct`; raise `ConfigError` for an unknown key or a value that does not fit."""
+        leaves = list(_leaves(struct, (PLUGINS, name)))
+        self._refuse_misspelt(name, leaves)
+        settings = self._decode(struct, leaves)
+        shown = tuple(self._setting(leaf, settings, 2) for leaf in leaves)
+        self._plugins[name] = _Claim(shown, frozenset(leaf.variable for leaf in leaves))
+        return settings
+
+    def _refuse_misspelt(self, name: str, leaves: Sequence[_Leaf]) -> None:
+        keys = [leaf.key for leaf in leaves]
+        for key in self._layers.overrides:
+            if key.startswith(f"{PLUGINS}.{name}.") and key not in keys:
+                raise _unknown("command line", f"there is no setting {key!r}", key, key, keys)
+        # A variable may belong to another plugin whose longer name begins with this one; one near to a key does not.
+        variables = [leaf.variable for leaf in leaves]
+        start = f"{PREFIX}PLUGINS_{name.upper()}_"
+        for variable in self._layers.environ:
+            if variable.startswith(start) and variable not in variables:
+                words = {known.removeprefix(start): known for known in variables}
+                if nearest(variable.removeprefix(start), words):
+                    what = f"{variable} is no setting of the plugin {name}"
+                    raise _unknown("environment", what, variable, variable, variables)
+
+    def unclaimed(self) -> list[str]:
+        """Return what was set for plugins and asked for by none: names of tables, variables and options, sorted."""
+        found = [f"{PLUGINS}.{name}" for name in self._layers.tables.get(PLUGINS, {}) if name not in self._plugins]
+        variables = {variable for claim in self._plugins.values() for variable in claim.variables}
+        found += [v for v in self._layers.environ if v.startswith(f"{PREFIX}PLUGINS_") and v not in variables]
+        keys = {setting.key for claim in self._plugins.values() for setting in claim.settings}
+        found += [k for k in self._layers.overrides if k.startswith(f"{PLUGINS}.") and k not in keys]
+        return sorted(found)
+
+    def effective(self) -> list[Setting]:
+        """Return every value in effect, with what set it: `default`, `aetherra.toml:12`, a variable, or an option."""
+        found = []
+        for name, value in self._sections.items():
+            found += [self._setting(leaf, value, 1) for leaf in _leaves(type(value), (name,))]
+        for _, claim in sorted(self._plugins.items()):
+            found += claim.settings
+        for name in self.paths.__struct_fields__:
+            if name != "origins":
+                origin = self.paths.origins.get(name, "default")
+                found.append(Setting(f"paths.{name}", _plain(getattr(self.paths, name)), origin))
+        return found
+
+    def _setting(self, leaf: _Leaf, section: msgspec.Struct, depth: int) -> Setting:
+        value: Any = section
+        for name in leaf.path[depth:]:
+            value = getattr(value, _attribute(type(value), name))
+        secret = value not in (None, "") and _SECRET.search(leaf.path[-1])
+        return Setting(leaf.key, "***" if secret else _plain(value), self._origins.get(leaf.key, "default"))
+
+    # Decoding ----------------------------------------------------------------------------------------------------
+
+    def _decode(self, struct: type[S], leaves: Sequence[_Leaf]) -> S:
+        depth = 2 if leaves and leaves[0].path[0] == PLUGINS else 1
+        self._refuse_unknown_keys(struct, leaves[0].path[:depth] if leaves else ())
+        values: dict[str, Any] = {}
+        origins: dict[str, str] = {}
+        for leaf in leaves:
+            given = _given(self._layers, leaf)
+            if given is None:
+                if leaf.required:
+                    raise ConfigError(
+                        f"{leaf.key} has no default and must be set, in [{'.'.join(leaf.path[:-1])}] of "
+                        f"{self._layers.file or FILE_NAME} or as {leaf.variable}",
+                        details={"key": leaf.key},
+                    )
+                continue
+            inner = values
+            for name in leaf.path[depth:-1]:
+                inner = inner.setdefault(name, {})
+            inner[leaf.path[-1]] = _convert(given, leaf)
+            origins[leaf.key] = given.origin
+        try:
+            made = _make(struct, values)
+        except (ValueError, TypeError) as error:  # a rule of the Struct's own, over several settings
+            title = ".".join(leaves[0].path[:depth]) if leaves else struct.__name__
+            places = ", ".join(sorted(set(origins.values()))) or "defaults"
+            raise ConfigError(
+                f"[{title}] does not hold together: {error} (set by: {places})", details={"key": title}
+            ) from None
+        self._origins |= origins
+        return made
+
+    def _refuse_unknown_keys(self, struct: type[msgspec.Struct], path: tuple[str, ...]) -> None:
+        table: Any = self._layers.tables
+        for name in path:
+            table = table.get(name, {}) if isinstance(table, dict) else {}
+        known = {f.encode_name: f.type for f in msgspec.structs.fields(struct)}
+        if not isinstance(table, dict):
+            where, line = self._layers.place(path)
+            title = ".".join(path)
+            raise ConfigError(
+                f"{where}: {title} must be a table, written as [{title}]",
+                details={"key": title, "file": str(self._layers.file), "line": line},
+            )
+        for key in table:
+            inner = (*path, key)
+            if key not in known:
+                where, line = self._layers.place(inner)
+                what = f"[{'.'.join(path)}] has no setting {key!r}"
+                raise _unknown(where, what, ".".join(inner), key, list(known), file=self._layers.file, line=line)
+            if _is_struct(known[key]):
+                self._refuse_unknown_keys(known[key], inner)
+
+
+# Reading the layers ------------------------------------------------------------------------------------------------
+
+
+def _read_file(layers: _Layers, file: Path | None, paths: Paths) -> None:
+    layers.file = file or paths.home / FILE_NAME
+    try:
+        with layers.file.open("rb") as source:
+            raw = source.read(FILE_BYTES + 1)
+    except FileNotFoundError:
+        if file is None:
+            return
+        raise ConfigError(
+            f"{file}: there is no such file; --config names one that exists", details={"file": str(file)}
+        ) from None
+    except OSError as error:
+        raise ConfigError(
+            f"{layers.file}: cannot be read: {error.strerror}", details={"file": str(layers.file)}
+        ) from None
+    details: dict[str, Any] = {"file": str(layers.file)}
+    if len(raw) > FILE_BYTES:
+        raise ConfigError(f"{layers.file}: larger than {FILE_BYTES // 1024} KiB", details=details)
+    try:
+        text = raw.decode().replace("\r\n", "\n")
+        layers.tables = tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{layers.file}: not UTF-8, from byte {error.start} on", details=details) from None
+    except RecursionError:
+        raise ConfigError(f"{layers.file}: nested too deeply", details=details) from None
+    except tomllib.TOMLDecodeError as error:
+        place = _TOML_PLACE.search(str(error))
+        line = int(place[1]) if place else text.count("\n") + 1
+        what = _TOML_PLACE.sub("", str(error))
+        raise ConfigError(f"{layers.file}:{line}: not valid TOML: {what}", details={**details, "line": line}) from None
+    layers.lines = _lines(text)
+
+
+def _lines(text: str) -> dict[tuple[str, ...], int]:
+    """Return the line on which each key of valid TOML is set: a statement is the shortest run of lines that parses."""
+    rows = text.split("\n")
+    found: dict[tuple[str, ...], int] = {}
+    table: tuple[str, ...] = ()
+    start = 0
+    while start < len(rows):
+        end, part = start + 1, None
+        while part is None:
+            try:
+                part = tomllib.loads("\n".join(rows[start:end]))
+            except tomllib.TOMLDecodeError:
+                end += 1
+                if end > len(rows):  # not reached for valid TOML
+                    return found
+        header = rows[start].lstrip().startswith("[")
+        paths = list(_paths(part, () if header else table))
+        if header and paths:
+            table = paths[-1]
+        for path in paths:
+            found.setdefault(path, start + 1)
+        start = end
+    return found
+
+
+def _paths(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield (*path, key)
+            yield from _paths(inner, (*path, key))
+
+
+def _refuse_unknown_tables(layers: _Layers, wanted: Mapping[str, Any]) -> None:
+    for name, table in layers.tables.items():
+        where, line = layers.place((name,))
+        if name == "paths":
+            raise ConfigError(
+                f"{where}: folders are not set here; use --home, --plugins, --scripts and --policies, or AETHERRA_HOME "
+                "and AETHERRA_SCRIPT_PATH",
+                details={"key": name, "file": str(layers.file), "line": line},
+            )
+        if name == PLUGINS and not (isinstance(table, dict) and all(isinstance(t, dict) for t in table.values())):
+            raise ConfigError(
+                f"{where}: the settings of a plugin stand in a table of its own, written as [plugins.NAME]",
+                details={"key": name, "file": str(layers.file), "line": line},
+            )
+        if name != PLUGINS and name not in wanted:
+            what = (
+                f"there is no section [{name}]"
+                if isinstance(table, dict)
+                else f"there is no setting {name!r} outside a section"
+            )
+            raise _unknown(where, what, name, name, [*wanted, PLUGINS], file=layers.file, line=line)
+
+
+def _refuse_unknown_overrides(layers: _Layers, leaves: Mapping[str, Sequence[_Leaf]]) -> None:
+    known = [leaf.key for group in leaves.values() for leaf in group]
+    for key in layers.overrides:
+        if key not in known and not key.startswith(f"{PLUGINS}."):
+            raise _unknown("command line", f"there is no setting {key!r}", key, key, known)
+
+
+def _sort_out_environment(layers: _Layers, leaves: Mapping[str, Sequence[_Leaf]]) -> list[str]:
+    """Return warnings for variables without effect; raise for those that nothing knows."""
+    known = {leaf.variable for group in leaves.values() for leaf in group}
+    known |= {
+        alias for alias, key in ALIASES.items() if any(leaf.key == key for group in leaves.values() for leaf in group)
+    }
+    known |= OF_PATHS | OF_TESTS
+    warnings = []
+    for variable in sorted(layers.environ):
+        if variable in known or variable.startswith(f"{PREFIX}PLUGINS_"):
+            continue
+        if variable not in WITHOUT_EFFECT:
+            words = [*known, *WITHOUT_EFFECT]
+            raise _unknown("environment", f"{variable} is no variable of this hub", variable, variable, words)
+        warnings.append(f"{variable} has no effect in this version: {WITHOUT_EFFECT[variable]}")
+    return warnings
+
+
+def _given(layers: _Layers, leaf: _Leaf) -> _Given | None:
+    """Return the value of the strongest layer that has one."""
+    if leaf.key in layers.overrides:
+        option = "--" + leaf.path[-1].replace("_", "-")
+        return _Given(layers.overrides[leaf.key], option, f"command line, {option}", text=True)
+    aliases = [alias for alias, key in ALIASES.items() if key == leaf.key]
+    for variable in (leaf.variable, *aliases):
+        if variable in layers.environ:
+            return _Given(layers.environ[variable], variable, variable, text=True)
+    value: Any = layers.tables
+    for name in leaf.path:
+        if not isinstance(value, dict) or name not in value:
+            return None
+        value = value[name]
+    where, line = layers.place(leaf.path)
+    name = layers.file.name if layers.file else FILE_NAME
+    return _Given(value, f"{name}:{line}" if line else name, where, line=line)
+
+
+# Types -------------------------------------------------------------------------------------------------------------
+
+
+def _leaves(struct: type[msgspec.Struct], path: tuple[str, ...]) -> Iterator[_Leaf]:
+    for known in msgspec.structs.fields(struct):
+        inner = (*path, known.encode_name)
+        if _is_struct(known.type):
+            yield from _leaves(known.type, inner)
+        else:
+            yield _Leaf(inner, known.type, known.required)
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+def _attribute(struct: type[msgspec.Struct], encoded: str) -> str:
+    return next(f.name for f in msgspec.structs.fields(struct) if f.encode_name == encoded)
+
+
+def _make(struct: type[S], values: Mapping[str, Any]) -> S:
+    """Build a Struct of values that are converted already, nested ones from inside out."""
+    arguments = {}
+    for known in msgspec.structs.fields(struct):
+        if _is_struct(known.type) and (known.required or known.encode_name in values):
+            arguments[known.name] = _make(known.type, values.get(known.encode_name, {}))
+        elif known.encode_name in values:
+            arguments[known.name] = values[known.encode_name]
+    return struct(**arguments)
+
+
+def _convert(given: _Given, leaf: _Leaf) -> Any:
+    value = given.value
+    if given.text and isinstance(value, str) and _is_list(leaf.type):
+        value = [item.strip() for item in value.split(",") if item.strip()]
+    try:
+        return msgspec.convert(value, leaf.type, strict=not given.text, dec_hook=_from_text)
+    except msgspec.ValidationError as error:
+        secret = bool(_SECRET.search(leaf.path[-1]))
+        came = "" if secret or not isinstance(value, str | int | float) else f" (it is {value!r})"
+        raise ConfigError(
+            f"{given.where}: {leaf.key}: {_lower(str(error))}{came}",
+            details={"key": leaf.key, "file": given.origin.rpartition(":")[0] or None, "line": given.line},
+        ) from None
+
+
+def _is_list(kind: Any) -> bool:
+    origin = typing.get_origin(kind)
+    if origin is Annotated or origin in (typing.Union, types.UnionType):
+        return any(_is_list(part) for part in typing.get_args(kind))
+    return (origin or kind) in (list, tuple, set, frozenset)
+
+
+def _from_text(kind: type[Any], value: Any) -> Any:
+    if kind is Path and isinstance(value, str):
+        return Path(value).expanduser()
+    raise NotImplementedError(f"settings of type {kind.__name__} cannot be read")
+
+
+def _plain(value: Any) -> Any:
+    return msgspec.to_builtins(value, enc_hook=str)
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path.expanduser()))
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _unknown(
+    where: str,
+    what: str,
+    key: str,
+    word: str,
+    words: Sequence[str],
+    *,
+    file: Path | None = None,
+    line: int | None = None,
+) -> ConfigError:
+    close = nearest(word, words)
+    hint = f"did you mean {close!r}?" if close else f"there are {', '.join(sorted(words))}"
+    return ConfigError(
+        f"{where}: {what}; {hint}",
+        details={"key": key, "file": str(file) if file else None, "line": line, "nearest": close},
+    )

@@ -1,0 +1,295 @@
+"""`Context`: on whose behalf something runs, why, and until when; and the only way a plugin reaches the house.
+
+A context is passed explicitly. What is derived from one never has more rights than it: a child's chain is longer, and
+a longer chain can only do less.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, Protocol, TypeVar, overload
+
+import msgspec
+
+from kernel.bus import Bus
+from kernel.capabilities import Caller, Chain, Decision, Gate
+from kernel.clock import Clock
+from kernel.contribution import Effect, Function, Owned, Table, above
+from kernel.errors import BadInput, Denied, NotFound
+from kernel.events import Event
+from kernel.scheduler import Scheduler, Ticket
+from kernel.services import Handle, plain
+from kernel.store import Store, StoreHandle
+from kernel.suggest import nearest
+
+P = TypeVar("P")
+
+CORE = "core:"
+
+
+def new_trace() -> str:
+    """Return an id of 128 random bits that joins everything one request or run caused."""
+    return secrets.token_hex(16)
+
+
+class House(Protocol):
+    """The parts of the kernel that a context reaches."""
+
+    table: Table
+    gate: Gate
+    bus: Bus
+    store: Store
+    scheduler: Scheduler
+    workers: Any
+    clock: Clock
+    config: Any
+
+
+class EventStream(msgspec.Struct, frozen=True):
+    """A stream of bus events, returned by a handler and run by the hub, so that it outlives a reload of the plugin.
+
+    `opening` goes out first; then what the ring holds after `since` (or the client's `Last-Event-ID`), then live
+    events, each once. `where` keeps those whose data has all the given values; the stream ends after an event whose
+    topic is in `until`.
+    """
+
+    topics: tuple[str, ...]
+    where: dict[str, Any] = {}
+    opening: tuple[Event, ...] = ()
+    since: int | None = None
+    until: frozenset[str] = frozenset()
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """A handler's answer with a status or headers of its own; `value` is encoded like any other result."""
+
+    value: Any
+    status: int | None = None
+    headers: dict[str, str] = {}
+
+
+class Context:
+    """What a handler, a task or a service method is given first. Public attributes are all a plugin may use.
+
+    `chain` says on whose behalf, `trace` joins what was caused, `deadline` is monotonic seconds or None, `plugin` is
+    whose code this is, `effect_key` is equal on every attempt of one effect of a script (None elsewhere), and
+    `idempotency_key` is what the client sent under that header.
+    """
+
+    __slots__ = (
+        "_effects",
+        "_kernel",
+        "_owner",
+        "ceiling",
+        "chain",
+        "deadline",
+        "effect_key",
+        "idempotency_key",
+        "plugin",
+        "trace",
+    )
+
+    def __init__(
+        self,
+        kernel: House,
+        owner: Any,
+        chain: Chain,
+        *,
+        trace: str = "",
+        deadline: float | None = None,
+        ceiling: Effect = "irreversible",
+        effect_key: str | None = None,
+        effects: Iterator[int] | None = None,
+        idempotency_key: str | None = None,
+    ) -> None:
+        self._kernel = kernel
+        self._owner = owner
+        self.chain = chain
+        self.trace = trace or new_trace()
+        self.deadline = deadline
+        self.ceiling = ceiling
+        self.plugin: str = owner.plugin if owner is not None else "hub"
+        self.effect_key = effect_key
+        self._effects = effects
+        self.idempotency_key = idempotency_key
+
+    # Who and why -------------------------------------------------------------------------------------------------
+
+    @property
+    def owner(self) -> str:
+        """The id to store as the owner of what this call makes, such as `user:local`."""
+        return self.chain.caller.id
+
+    @property
+    def log(self) -> logging.Logger:
+        """The plugin's logger; its name carries no generation, so a reload leaves none behind."""
+        return logging.getLogger(f"plugin.{self.plugin}")
+
+    @property
+    def table(self) -> Table:
+        """Everything that is contributed at this moment."""
+        return self._kernel.table
+
+    async def require(self, capability: str, resource: str | None = None) -> Decision:
+        """Return the decision when the chain may do this; raise `Denied`, with the reason, when it may not."""
+        wanted = f"{capability}:{resource}" if resource is not None else capability
+        return self._kernel.gate.require(self.chain, wanted, ceiling=self.ceiling)
+
+    def may(self, capability: str) -> bool:
+        """Tell whether the chain may do this, without recording the question."""
+        decision = self._kernel.gate.decide(self.chain, capability)
+        return decision.allowed and not above(decision.effect, self.ceiling)
+
+    # What a plugin has of its own --------------------------------------------------------------------------------
+
+    @property
+    def store(self) -> StoreHandle:
+        """The plugin's own tables. Beneath a script's effect, a write happens exactly once."""
+        return StoreHandle(self._kernel.store, self.plugin, self._next_effect)
+
+    def _next_effect(self) -> tuple[str, int] | None:
+        if self.effect_key is None or self._effects is None:
+            return None
+        return self.effect_key, next(self._effects)
+
+    @property
+    def settings(self) -> Any:
+        """The plugin's settings, as the Struct that it declared."""
+        return self._owner.settings
+
+    @property
+    def config(self) -> Any:
+        """The house's configuration: `ctx.config.paths.home` and the like."""
+        return self._kernel.config
+
+    def metric(self, name: str) -> Any:
+        """Return the collector of a metric that the plugin declared."""
+        return self._owner.metric(name)
+
+    @property
+    def clock(self) -> Clock:
+        """The only place that knows the time."""
+        return self._kernel.clock
+
+    # Reaching others ---------------------------------------------------------------------------------------------
+
+    @overload
+    def service(self, name: str) -> Any: ...
+    @overload
+    def service(self, name: str, protocol: type[P]) -> P: ...
+    def service(self, name: str, protocol: type[Any] | None = None) -> Any:
+        """Return a handle of the service; with a Protocol of one's own, checked against the provider's methods."""
+        return Handle(self, name, protocol)
+
+    def find_function(self, name: str) -> Owned[Function]:
+        """Return the function `plugin.name`, or the bare `name` while one plugin alone offers it; else `NotFound`."""
+        table = self._kernel.table
+        found = table.functions.get(name)
+        if found is not None:
+            return found
+        full = table.bare_functions.get(name, ())
+        if len(full) == 1:
+            return table.functions[full[0]]
+        if full:
+            raise BadInput(
+                f"several plugins offer {name!r}: write {' or '.join(full)}", details={"functions": list(full)}
+            )
+        close = nearest(name, [*table.functions, *table.bare_functions])
+        raise NotFound(
+            f"no plugin offers the function {name!r}" + (f"; did you mean {close}?" if close else ""),
+            details={"function": name},
+            code="UNKNOWN_FUNCTION",
+        )
+
+    async def call(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
+        """Call a plugin's function as this chain and return plain data; its right is asked first."""
+        owned = self.find_function(name)
+        while owned.owner.paused is not None and not self.passes_through(owned.owner):
+            await owned.owner.paused.wait()
+            owned = self.find_function(name)
+        function = owned.item
+        child = self.calling(owned.owner, function.needs, exact=True, ceiling=function.effect)
+        arguments = function.signature.positional(args, kwargs)
+        bound = function.signature.binder.bind({key: plain(value) for key, value in arguments.items()})
+        if function.signature.streams:
+            return [plain(item) async for item in owned.owner.stream(function.fn, child, bound)]
+        return plain(await owned.owner.call(function.fn, child, bound))
+
+    async def publish(self, topic: str, data: Any = None) -> Event:
+        """Publish a fact. Under the plugin's own topics freely; elsewhere the chain needs `event:emit`."""
+        word = topic.partition(".")[0]
+        if self._kernel.table.topics.get(word) != self.plugin and not self._declares(word):
+            self._kernel.gate.require(self._own_chain(), f"event:emit:{topic}", ceiling=self.ceiling)
+        return await self._kernel.bus.publish(topic, plain(data), source=self.plugin, trace=self.trace)
+
+    def _declares(self, word: str) -> bool:
+        # While a plugin opens, the table does not list it yet.
+        manifest = self._owner.contribution.manifest if self._owner is not None else None
+        return manifest is not None and word in (manifest.name, *manifest.topics)
+
+    def position(self) -> int:
+        """Return the sequence number of the newest event: where a stream that starts now begins."""
+        return self._kernel.bus.position
+
+    def submit(
+        self, lane: str, fn: Callable[[], Awaitable[Any]], *, name: str, deadline_s: float | None = None
+    ) -> Ticket:
+        """Put work into one of the kernel's lanes; the ticket can be awaited and cancelled."""
+        return self._kernel.scheduler.submit(lane, fn, name=f"{self.plugin}.{name}", deadline_s=deadline_s)
+
+    @property
+    def workers(self) -> Any:
+        """Child processes for work that must not run in the hub."""
+        return self._kernel.workers
+
+    # Deriving ----------------------------------------------------------------------------------------------------
+
+    def _own_chain(self) -> Chain:
+        return self.chain if self._owner is None else self.chain.through(self._owner.principal)
+
+    def into(self, owner: Any, *, ceiling: Effect | None = None) -> Context:
+        """Return the same context for the code of another plugin; used by the kernel when it enters a handler."""
+        return Context(
+            self._kernel,
+            owner,
+            self.chain,
+            trace=self.trace,
+            deadline=self.deadline,
+            ceiling=self.ceiling if ceiling is None or above(ceiling, self.ceiling) else ceiling,
+            effect_key=self.effect_key,
+            effects=self._effects,
+            idempotency_key=self.idempotency_key,
+        )
+
+    def calling(self, owner: Any, needs: str, *, exact: bool = False, ceiling: Effect | None = None) -> Context:
+        """Ask for the right of a call into another plugin; return the context for it, this plugin in the chain."""
+        chain = self._own_chain()
+        wanted = needs if exact or needs.count(":") > 1 else f"{needs}:own"
+        self._kernel.gate.require(chain, wanted, ceiling=self.ceiling)
+        child = self.into(owner, ceiling=ceiling)
+        child.chain = chain
+        return child
+
+    def passes_through(self, owner: Any) -> bool:
+        """Tell whether this chain already runs through that plugin: then it is let in while the plugin is paused."""
+        return owner.plugin == self.plugin or owner.principal in self.chain.via
+
+    def through(self, principal: str, *, effect_key: str | None = None, deadline: float | None = None) -> Context:
+        """Return a context with `principal` (a script, an agent) in the chain, for one effect if a key is given."""
+        child = self.into(self._owner)
+        child.chain = self.chain.through(principal)
+        if deadline is not None:
+            child.deadline = deadline if self.deadline is None else min(deadline, self.deadline)
+        if effect_key is not None:
+            child.effect_key = effect_key
+            child._effects = itertools.count()
+        return child
+
+    def on_behalf(self, caller: Caller, *, trace: str = "") -> Context:
+        """Return a context that acts for a stored caller; only the house itself may: it has every right anyway."""
+        if not self.chain.caller.id.startswith(CORE):
+            raise Denied(f"{self.chain} may not act for {caller.id}: only a bundled plugin's own tasks may")
+        return Context(self._kernel, self._owner, Chain(caller), trace=trace or self.trace)

@@ -1,0 +1,270 @@
+"""What one generation of a plugin adds to the house, as one immutable value, and how those values are merged.
+
+A plugin's decorators only collect; at load everything it declares becomes a `Contribution`. The contributions of all
+running generations are merged into one `Table`. Switching a plugin is the assignment of a new table, so no request ever
+sees half of one generation and half of another.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Generic, Literal, TypeVar
+
+from kernel.errors import ContractError
+from kernel.signature import Signature
+
+Effect = Literal["free", "read", "staged", "deferred", "compensable", "irreversible"]
+"""The class of what a function does to the world, weakest first (threat model, section 2; language reference, 18.3)."""
+
+EFFECTS: tuple[Effect, ...] = ("free", "read", "staged", "deferred", "compensable", "irreversible")
+
+SAFE_METHODS = frozenset({"GET", "HEAD"})
+
+_PARAMETER = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
+
+
+def above(effect: Effect, ceiling: Effect) -> bool:
+    """Tell whether `effect` reaches further into the world than `ceiling` allows."""
+    return EFFECTS.index(effect) > EFFECTS.index(ceiling)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A path served over HTTP: the typed function behind it and how its dialect speaks."""
+
+    method: str
+    path: str
+    fn: Callable[..., Any]
+    signature: Signature
+    name: str
+    """`plugin.function`, for attribution and as the object of the default right."""
+    needs: str
+    effect: Effect
+    status: int = 200
+    dialect: str = "hub"
+    documented: bool = False
+    """True for an operation of one of the five API documents: unknown body fields are ignored and, on loopback, it may
+    be called without a token. False for our own operations: unknown fields are refused."""
+    description: str = ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What two routes must not share: the method, and the path with the names of its parameters taken out."""
+        return self.method, _PARAMETER.sub("{}", self.path.rstrip("/") or "/")
+
+    @property
+    def path_names(self) -> frozenset[str]:
+        """The names between braces in the path."""
+        return frozenset(_PARAMETER.findall(self.path))
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """What a plugin offers to scripts and agents under `plugin.name`."""
+
+    name: str
+    fn: Callable[..., Any]
+    signature: Signature
+    needs: str
+    effect: Effect
+    pure: bool = False
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A handler for every event whose topic fits `pattern`, fed from a bounded queue that outlives a reload."""
+
+    pattern: str
+    fn: Callable[..., Awaitable[None]]
+    signature: Signature
+    name: str
+    limit: int = 512
+    when_full: Literal["drop_oldest", "drop_new", "block"] = "drop_oldest"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceMethod:
+    """One method of a service that others may call across a plugin's border, and the right it asks for."""
+
+    name: str
+    needs: str
+    signature: Signature
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A named provider: a class of which each generation makes one object."""
+
+    name: str
+    provider: type[Any]
+    methods: Mapping[str, ServiceMethod]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A background coroutine that the supervisor keeps running."""
+
+    name: str
+    fn: Callable[..., Awaitable[None]]
+    restart: Literal["on_error", "always", "never"] = "on_error"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A declared Prometheus metric; the collector belongs to the kernel and outlives a reload."""
+
+    kind: Literal["counter", "gauge", "histogram"]
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A verb of the `aether` command: run in the terminal's process, it speaks to the hub through a `Terminal`."""
+
+    name: str
+    fn: Callable[..., Awaitable[int | None]]
+    signature: Signature
+    description: str = ""
+    offline: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a plugin says about itself in code."""
+
+    name: str
+    version: str
+    description: str = ""
+    category: str = "plugin"
+    capabilities: tuple[str, ...] = ()
+    requires: Mapping[str, str] = field(default_factory=dict)
+    topics: tuple[str, ...] = ()
+    migrations: tuple[tuple[int, str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """Everything one generation of a plugin adds; replaced as a whole, never edited."""
+
+    manifest: Manifest
+    routes: tuple[Route, ...] = ()
+    functions: tuple[Function, ...] = ()
+    subscriptions: tuple[Subscription, ...] = ()
+    services: tuple[Service, ...] = ()
+    tasks: tuple[Task, ...] = ()
+    metrics: tuple[Metric, ...] = ()
+    commands: tuple[Command, ...] = ()
+    uses: tuple[tuple[str, type[Any]], ...] = ()
+    """(service, the consumer's own Protocol of it), compared with the provider's methods before either is switched."""
+    health: Callable[..., Any] | None = None
+    lifespan: Callable[..., Any] | None = None
+    settings: type[Any] | None = None
+    export_state: Callable[[], Any] | None = None
+    import_state: Callable[[str, Any], None] | None = None
+    decider: Callable[..., Any] | None = None
+    trusts: Callable[[str], bool] | None = None
+
+    @property
+    def name(self) -> str:
+        """The plugin's name."""
+        return self.manifest.name
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Owned(Generic[T]):
+    """A contributed thing together with the generation that serves it."""
+
+    item: T
+    owner: Any
+
+
+@dataclass(frozen=True)
+class Table:
+    """All contributions of the running generations, merged. Immutable: a change is a new table, assigned at once."""
+
+    version: int = 0
+    owners: tuple[Any, ...] = ()
+    routes: tuple[Owned[Route], ...] = ()
+    functions: Mapping[str, Owned[Function]] = field(default_factory=dict)
+    bare_functions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """A bare function name to the full names that end in it; it serves as a name while there is exactly one."""
+    services: Mapping[str, Owned[Service]] = field(default_factory=dict)
+    commands: Mapping[str, Owned[Command]] = field(default_factory=dict)
+    topics: Mapping[str, str] = field(default_factory=dict)
+    """The first word of a topic to the plugin that publishes under it."""
+    decider: Owned[Callable[..., Any]] | None = None
+    trusts: Owned[Callable[[str], bool]] | None = None
+
+    @classmethod
+    def merge(cls, owners: Iterable[Any], *, version: int) -> Table:
+        """Merge the contributions of `owners`; raise `ContractError` naming both plugins where two claim one thing."""
+        members = tuple(owners)
+        routes: dict[tuple[str, str], Owned[Route]] = {}
+        functions: dict[str, Owned[Function]] = {}
+        bare: dict[str, tuple[str, ...]] = {}
+        services: dict[str, Owned[Service]] = {}
+        commands: dict[str, Owned[Command]] = {}
+        topics: dict[str, str] = {}
+        decider: Owned[Callable[..., Any]] | None = None
+        trusts: Owned[Callable[[str], bool]] | None = None
+        for owner in members:
+            contribution: Contribution = owner.contribution
+            for route in contribution.routes:
+                _claim(routes, route.key, Owned(route, owner), f"the route {route.method} {route.path}")
+            for function in contribution.functions:
+                _claim(functions, function.name, Owned(function, owner), f"the function {function.name}")
+                short = function.name.rpartition(".")[2]
+                bare[short] = (*bare.get(short, ()), function.name)
+            for service in contribution.services:
+                _claim(services, service.name, Owned(service, owner), f"the service {service.name}")
+            for command in contribution.commands:
+                _claim(commands, command.name, Owned(command, owner), f"the command `aether {command.name}`")
+            for topic in (contribution.name, *contribution.manifest.topics):
+                if topics.setdefault(topic, owner.plugin) != owner.plugin:
+                    raise _clash(f"the topic {topic}.*", topics[topic], owner.plugin)
+            if contribution.decider is not None:
+                if decider is not None:
+                    raise _clash("the decision about capabilities", decider.owner.plugin, owner.plugin)
+                decider = Owned(contribution.decider, owner)
+            if contribution.trusts is not None:
+                if trusts is not None:
+                    raise _clash("the decision about trusted folders", trusts.owner.plugin, owner.plugin)
+                trusts = Owned(contribution.trusts, owner)
+        return cls(
+            version=version,
+            owners=members,
+            routes=tuple(routes.values()),
+            functions=MappingProxyType(functions),
+            bare_functions=MappingProxyType(bare),
+            services=MappingProxyType(services),
+            commands=MappingProxyType(commands),
+            topics=MappingProxyType(topics),
+            decider=decider,
+            trusts=trusts,
+        )
+
+
+K = TypeVar("K")
+
+
+def _claim(taken: dict[K, Owned[Any]], key: K, owned: Owned[Any], what: str) -> None:
+    held = taken.setdefault(key, owned)
+    if held is not owned:
+        raise _clash(what, held.owner.plugin, owned.owner.plugin)
+
+
+def _clash(what: str, first: str, second: str) -> ContractError:
+    return ContractError(
+        f"two plugins claim {what}: {first} and {second}; rename it in one of them",
+        details={"claim": what, "plugins": [first, second]},
+    )

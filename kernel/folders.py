@@ -1,0 +1,34 @@
+"""Where plugins come from, and how far what lies there is trusted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kernel.config import Config
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A place plugins come from. Bundled ones are part of the house; of the others only a trusted folder's run here."""
+
+    path: Path
+    bundled: bool
+    trusted: bool
+    packages: bool = True
+    files: bool = True
+
+
+def plugin_folders(config: Config) -> list[Folder]:
+    """Return the folders of `config`. In a checkout one folder holds both: packages are bundled, files are dropped."""
+    paths = config.paths
+    trusted = any(paths.plugins.resolve() == folder.resolve() for folder in paths.trusted)
+    if paths.plugins.resolve() == paths.bundled_plugins.resolve():
+        return [
+            Folder(paths.bundled_plugins, bundled=True, trusted=True, files=False),
+            Folder(paths.plugins, bundled=False, trusted=trusted, packages=False),
+        ]
+    return [
+        Folder(paths.bundled_plugins, bundled=True, trusted=True),
+        Folder(paths.plugins, bundled=False, trusted=trusted),
+    ]

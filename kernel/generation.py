@@ -1,0 +1,302 @@
+"""One loaded version of a plugin while it lives: it is opened, serves, drains, and is retired.
+
+Every call into a plugin passes `call` or `stream` here. They count what is in flight, so that a reload can wait for it,
+cut what does not end, and prove afterwards that nothing of the old version is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any, Literal
+
+from kernel.bus import Bus
+from kernel.bus import Subscription as Queue
+from kernel.contribution import Contribution, Subscription
+from kernel.errors import AetherraError, BadInput, LoadError, Overloaded
+from kernel.events import PLUGIN_ERROR, Event
+from kernel.loader import Source
+from kernel.services import plain
+
+log = logging.getLogger("kernel.generation")
+
+Stage = Literal["staged", "open", "serving", "draining", "retired"]
+
+
+@dataclass
+class Tally:
+    """What a generation did, as measured."""
+
+    calls: int = 0
+    errors: int = 0
+    busy_s: float = 0.0
+
+
+@dataclass(eq=False)
+class Generation:
+    """A version of a plugin: its source, its module, what it contributes, and the calls that are inside it."""
+
+    number: int
+    source: Source
+    module: ModuleType
+    contribution: Contribution
+    bundled: bool
+    settings: Any = None
+    stage: Stage = "staged"
+    paused: asyncio.Event | None = None
+    """While set, new calls wait: state is being handed to the next generation."""
+    tally: Tally = field(default_factory=Tally)
+    _context: Callable[[Any], Any] | None = None
+    _collectors: dict[str, Any] = field(default_factory=dict)
+    _providers: dict[str, Any] = field(default_factory=dict)
+    _inside: dict[int, asyncio.Timeout] = field(default_factory=dict)
+    _unary: int = 0
+    _next: int = 0
+    _empty: asyncio.Event = field(default_factory=asyncio.Event)
+    _lifespan: Any = None
+
+    @property
+    def plugin(self) -> str:
+        """The plugin's name."""
+        return self.contribution.name
+
+    @property
+    def principal(self) -> str:
+        """Who this plugin is to the policy: a bundled one is the house itself, any other is `plugin:NAME`."""
+        return f"core:{self.plugin}" if self.bundled else f"plugin:{self.plugin}"
+
+    def equip(self, context: Callable[[Any], Any], collectors: dict[str, Any]) -> None:
+        """Give it the maker of its own contexts and the collectors of its metrics."""
+        self._context = context
+        self._collectors = collectors
+
+    def context(self) -> Any:
+        """Return a context in which the plugin acts for itself, as its tasks and subscriptions do."""
+        if self._context is None:
+            raise LoadError(f"{self.plugin} is not equipped yet")
+        return self._context(self)
+
+    def metric(self, name: str) -> Any:
+        """Return the collector of a declared metric."""
+        try:
+            return self._collectors[name]
+        except KeyError:
+            raise BadInput(f"{self.plugin} did not declare the metric {name!r}") from None
+
+    def provider(self, service: str) -> Any:
+        """Return this generation's one object for a service that it provides."""
+        return self._providers[service]
+
+    # Opening and closing -----------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Make the providers and run the lifespan up to its yield; raise what it raises."""
+        for service in self.contribution.services:
+            self._providers[service.name] = service.provider()
+        if self.contribution.lifespan is not None:
+            lifespan = self.contribution.lifespan(self.context())
+            try:
+                await anext(lifespan)
+            except StopAsyncIteration:
+                raise LoadError(f"{self.plugin}: its lifespan ended without a yield") from None
+            self._lifespan = lifespan
+        self.stage = "open"
+
+    async def close(self) -> None:
+        """Run the lifespan to its end; an error there is logged, since nobody waits for it any more."""
+        lifespan, self._lifespan = self._lifespan, None
+        self.stage = "retired"
+        if lifespan is not None:
+            try:
+                await anext(lifespan)
+            except StopAsyncIteration:
+                pass
+            except Exception:
+                log.exception("%s: closing generation %d failed", self.plugin, self.number)
+            else:
+                log.error("%s: its lifespan yielded twice", self.plugin)
+                await lifespan.aclose()
+        self._providers.clear()
+
+    async def unhealthy(self) -> str | None:
+        """Return why the plugin says it does not work, or None."""
+        probe = self.contribution.health
+        if probe is None:
+            return None
+        try:
+            answer = probe(self.context()) if inspect.signature(probe).parameters else probe()
+            if inspect.isawaitable(answer):
+                answer = await answer
+        except AetherraError as error:
+            return error.message
+        except Exception as error:
+            log.exception("%s: its health function failed", self.plugin)
+            return f"its health function failed: {type(error).__name__}"
+        return None if answer is None else str(answer)
+
+    # Calls -------------------------------------------------------------------------------------------------------
+
+    async def call(self, fn: Callable[..., Any], ctx: Any, arguments: dict[str, Any]) -> Any:
+        """Run `fn(ctx, **arguments)` on this generation, counted and, at a drain that lasts too long, cut."""
+        began = time.perf_counter()
+        self._unary += 1
+        self.tally.calls += 1
+        try:
+            return await self._within(fn, ctx, arguments)
+        except (AetherraError, asyncio.CancelledError):
+            raise
+        except Exception:
+            self.tally.errors += 1
+            raise
+        finally:
+            self._unary -= 1
+            self.tally.busy_s += time.perf_counter() - began
+            if not self._unary:
+                self._empty.set()
+
+    async def _within(self, fn: Callable[..., Any], ctx: Any, arguments: dict[str, Any]) -> Any:
+        ticket = self._next = self._next + 1
+        try:
+            async with asyncio.timeout(None) as limit:
+                self._inside[ticket] = limit
+                result = fn(ctx, **arguments) if _takes_context(fn) else fn(**arguments)
+                return await result if inspect.isawaitable(result) else result
+        except TimeoutError:
+            if limit.expired():
+                raise self._cut() from None
+            raise
+        finally:
+            del self._inside[ticket]
+
+    async def stream(self, fn: Callable[..., Any], ctx: Any, arguments: dict[str, Any]) -> AsyncIterator[Any]:
+        """Yield what the async generator `fn` yields, until it ends, the reader leaves, or the generation is cut."""
+        self.tally.calls += 1
+        source = fn(ctx, **arguments) if _takes_context(fn) else fn(**arguments)
+        ticket = self._next = self._next + 1
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(None) as limit:
+                        self._inside[ticket] = limit
+                        item = await anext(source)
+                except StopAsyncIteration:
+                    return
+                except TimeoutError:
+                    if limit.expired():
+                        raise self._cut() from None
+                    raise
+                self._inside.pop(ticket, None)
+                if self.stage == "retired":
+                    raise self._cut()
+                yield item
+        except (AetherraError, asyncio.CancelledError, GeneratorExit):
+            raise
+        except Exception:
+            self.tally.errors += 1
+            raise
+        finally:
+            self._inside.pop(ticket, None)
+            await source.aclose()
+
+    def _cut(self) -> Overloaded:
+        return Overloaded(
+            f"{self.plugin} was replaced by a newer version and this call did not end in time; repeat it",
+            details={"plugin": self.plugin},
+            code="GENERATION_ENDED",
+            retry_after_s=1.0,
+        )
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls and waiting streams are inside."""
+        return len(self._inside)
+
+    async def quiet(self) -> None:
+        """Return when no call is inside; streams are not waited for."""
+        while self._unary:
+            self._empty.clear()
+            await self._empty.wait()
+
+    def cut(self) -> int:
+        """End everything that is still inside, now; return how much that was."""
+        now = asyncio.get_running_loop().time()
+        for limit in self._inside.values():
+            limit.reschedule(now)
+        return len(self._inside)
+
+
+def _takes_context(fn: Callable[..., Any]) -> bool:
+    code = getattr(fn, "__func__", fn).__code__
+    names = code.co_varnames[: code.co_argcount]
+    return bool(names) and names[1 if inspect.ismethod(fn) and len(names) > 1 else 0] == "ctx"
+
+
+class Reader:
+    """Feeds one subscription's events to one generation, in order; the queue behind it outlives the reader."""
+
+    def __init__(self, generation: Generation, subscription: Subscription, queue: Queue, bus: Bus) -> None:
+        self._generation = generation
+        self._subscription = subscription
+        self._queue = queue
+        self._bus = bus
+        self._handling = False
+        self._ending = False
+
+    async def run(self) -> None:
+        """Handle events until told to end; an event that was taken is always handled to its end."""
+        async for event in self._queue:
+            self._handling = True
+            try:
+                await self._handle(event)
+            finally:
+                self._handling = False
+            if self._ending:
+                return
+
+    async def end(self, task: asyncio.Task[None], timeout_s: float) -> None:
+        """Let the event in hand finish, then stop; after `timeout_s` cancel it."""
+        self._ending = True
+        if self._handling:
+            await asyncio.wait([task], timeout=timeout_s)
+        task.cancel()
+        await asyncio.wait([task])
+
+    async def _handle(self, event: Event) -> None:
+        subscription, generation = self._subscription, self._generation
+        try:
+            arguments = bind_event(subscription, event)
+            await generation.call(subscription.fn, generation.context(), arguments)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            log.exception("%s failed on %s", subscription.name, event.topic)
+            if event.topic != PLUGIN_ERROR:
+                failure = {
+                    "plugin": generation.plugin,
+                    "where": subscription.name,
+                    "topic": event.topic,
+                    "error": str(error),
+                }
+                await self._bus.publish(PLUGIN_ERROR, failure, source="kernel")
+
+
+def bind_event(subscription: Subscription, event: Event) -> dict[str, Any]:
+    """Return the arguments of an event handler: the whole `Event` where it asks for one, else the event's data.
+
+    A handler with one parameter of a Struct type reads the data into it; a handler with several names fields of it.
+    """
+    signature = subscription.signature
+    parameters = signature.parameters
+    if len(parameters) == 1:
+        only = parameters[0]
+        if only.type is Event:
+            return {only.name: event}
+        values = {only.field: plain(event.data)}
+        return signature.part([only.field], lax=False, extras=True).bind(values)
+    data = event.data if isinstance(event.data, dict) else {}
+    return signature.part([p.field for p in parameters], lax=False, extras=True).bind(data)

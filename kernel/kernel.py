@@ -1,0 +1,192 @@
+"""`Kernel`: owns the parts, starts them, stops them in reverse. It has no behaviour of its own."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Callable
+from typing import Any, Literal
+
+from kernel.bus import Bus
+from kernel.capabilities import Caller, Chain, Gate
+from kernel.clock import Clock, SystemClock
+from kernel.config import Config
+from kernel.context import Context
+from kernel.contribution import Owned, Route, Table
+from kernel.errors import AetherraError, NotFound
+from kernel.events import KERNEL_STARTED, KERNEL_STOPPING, POLICY_LOADED
+from kernel.folders import plugin_folders
+from kernel.generation import Generation
+from kernel.metrics import Metrics
+from kernel.modules import Modules
+from kernel.scheduler import Scheduler
+from kernel.status import built_in
+from kernel.store import Store
+from kernel.supervisor import Supervisor
+from kernel.version import VERSION
+from kernel.workers import Workers
+
+log = logging.getLogger("kernel")
+
+
+class Kernel:
+    """A running house: build it from a `Config`, `await start()`, and `await stop()` at the end.
+
+    Nothing here is global: two kernels live in one process side by side.
+    """
+
+    def __init__(self, config: Config, *, clock: Clock | None = None) -> None:
+        limits = config.limits
+        self.config = config
+        self.version = VERSION
+        self.clock: Clock = clock or SystemClock()
+        self.state: Literal["starting", "ready", "stopping", "stopped"] = "starting"
+        self.started_at = self.clock.now()
+        self.started_monotonic = self.clock.monotonic()
+        self.table = Table()
+        self.reported: dict[str, Callable[[], Any]] = {}
+        """Figures that the house around the kernel measures and lets it tell, by name."""
+        self._watchers: list[Callable[[Table], None]] = []
+        self.metrics = Metrics(max_series=limits.max_series)
+        self.bus = Bus(self.clock, ring=limits.ring, memo=limits.memo, on_error=_handler_failed)
+        self.store = Store(
+            config.paths.database,
+            clock=self.clock,
+            bus=self.bus,
+            queue=limits.store_queue,
+            group=limits.store_group,
+            read_rows=limits.read_rows,
+            busy_ms=round(config.store.busy_s * 1000),
+        )
+        self.gate = Gate(self.bus, self.clock, self.metrics, lambda: self.table, kept=limits.denials_kept)
+        lanes = {
+            "high_priority": limits.lane_high_priority,
+            "normal_priority": limits.lane_normal_priority,
+            "background": limits.lane_background,
+        }
+        self.scheduler = Scheduler(self.clock, limits=lanes, queue=limits.lane_queue)
+        self.supervisor = Supervisor(
+            self.clock, self.bus, _task_failed, deaths=limits.task_deaths, window_s=limits.task_window_s
+        )
+        self.workers = Workers(self.clock)
+        self.modules = Modules(
+            self,
+            folders=plugin_folders(config),
+            bus=self.bus,
+            gate=self.gate,
+            clock=self.clock,
+            metrics=self.metrics,
+            store=self.store,
+            supervisor=self.supervisor,
+            config=config,
+            open_s=limits.open_s,
+            drain_s=limits.drain_s,
+            pause_ms=limits.pause_ms,
+            history_kept=limits.generations_kept,
+        )
+
+    # Starting and stopping ---------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open the store, load every plugin, and be ready; a plugin that fails is told of, and hinders nobody."""
+        await self.store.open()
+        self.switch(Table.merge([built_in(self)], version=1))
+        self.bus.listen(POLICY_LOADED, self._policy_changed, name="kernel.reconsider")
+        await self.modules.start()
+        # A retired generation is proved gone by a collection; what lives as long as the hub need not be walked then.
+        gc.collect()
+        gc.freeze()
+        self.state = "ready"
+        await self.bus.publish(KERNEL_STARTED, {"version": self.version}, source="kernel")
+
+    async def stop(self, grace_s: float = 10.0) -> None:
+        """Stop everything in reverse: work first, then plugins, the store last, once nobody uses it any more."""
+        if self.state in ("stopping", "stopped"):
+            return
+        self.state = "stopping"
+        await self.bus.publish(KERNEL_STOPPING, {}, source="kernel")
+        await self.scheduler.stop(grace_s)
+        await self.modules.stop()
+        await self.workers.stop()
+        await self.store.close()
+        self.state = "stopped"
+
+    async def _policy_changed(self, _event: Any) -> None:
+        if self.state == "ready":
+            await self.modules.reconsider()
+
+    # The table ---------------------------------------------------------------------------------------------------
+
+    def switch(self, table: Table) -> None:
+        """Put another table in force and tell who keeps something compiled from it; all in one step of the loop."""
+        self.table = table
+        for watcher in self._watchers:
+            watcher(table)
+
+    def on_table(self, watcher: Callable[[Table], None]) -> Callable[[], None]:
+        """Call `watcher(table)` now and at every switch; returns its undo."""
+        self._watchers.append(watcher)
+        watcher(self.table)
+        return lambda: self._watchers.remove(watcher)
+
+    # Entering ----------------------------------------------------------------------------------------------------
+
+    def context(
+        self, caller: Caller, *, trace: str = "", deadline: float | None = None, idempotency_key: str | None = None
+    ) -> Context:
+        """Return the context a request begins with."""
+        return Context(self, None, Chain(caller), trace=trace, deadline=deadline, idempotency_key=idempotency_key)
+
+    def own_context(self, generation: Generation) -> Context:
+        """Return the context in which a plugin acts for itself."""
+        return Context(self, generation, Chain(Caller(generation.principal)))
+
+    async def serve(self, owned: Owned[Route], ctx: Context, arguments: dict[str, Any]) -> Any:
+        """Ask for the route's right and run its handler; return its result, or an async iterator where it streams.
+
+        While its plugin hands its state over, the call waits and enters the next generation.
+        """
+        while owned.owner.paused is not None and not ctx.passes_through(owned.owner):
+            await owned.owner.paused.wait()
+            owned = self._again(owned)
+        route, owner = owned.item, owned.owner
+        self.gate.require(ctx.chain, route.needs)
+        child = ctx.into(owner, ceiling=route.effect)
+        if route.signature.streams:
+            return owner.stream(route.fn, child, arguments)
+        return await owner.call(route.fn, child, arguments)
+
+    def _again(self, owned: Owned[Route]) -> Owned[Route]:
+        for candidate in self.table.routes:
+            if candidate.item.key == owned.item.key:
+                return candidate
+        raise NotFound(f"{owned.item.method} {owned.item.path} was taken away while it was called")
+
+    # Readiness ---------------------------------------------------------------------------------------------------
+
+    async def ready(self) -> dict[str, str | None]:
+        """Return, by component, None where it works and otherwise the reason why it does not."""
+        reasons: dict[str, str | None] = {"kernel": None if self.state == "ready" else self.state}
+        reasons["database"] = self.store.problem()
+        for module in self.modules.known():
+            generation = module.generation
+            if generation is None:
+                reasons[module.name] = None if module.status == "disabled" else f"{module.status}: {module.reason}"
+            elif generation.contribution.health is not None:
+                try:
+                    async with self.clock.timeout(self.config.limits.open_s):
+                        reasons[module.name] = await generation.unhealthy()
+                except TimeoutError:
+                    reasons[module.name] = "its health function did not answer in time"
+        return reasons
+
+
+def _handler_failed(name: str, topic: str, error: BaseException) -> None:
+    log.error("handler %s failed on %s", name, topic, exc_info=error)
+
+
+def _task_failed(owner: str, name: str, error: BaseException) -> None:
+    if isinstance(error, AetherraError):
+        log.error("task %s of %s failed: %s", name, owner, error.message)
+    else:
+        log.error("task %s of %s failed", name, owner, exc_info=error)

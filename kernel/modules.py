@@ -1,0 +1,691 @@
+"""The module manager: loads, reloads, rolls back and unloads plugins as generations.
+
+A reload is atomic, lossless and reversible (`docs/walk.md`, "A reload"): the newcomer is staged and checked beside the
+running generation, state is carried over, one assignment switches the table, the old one drains and is retired. A
+failure at any stage before the switch leaves the running generation untouched and says why.
+
+One manager task does all the work, one plugin at a time; an edit that comes during a reload waits, and of several
+waiting for one plugin the last wins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import typing
+import weakref
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from kernel.bus import Bus
+from kernel.bus import Subscription as Queue
+from kernel.capabilities import Caller, Chain, Gate
+from kernel.clock import Clock, iso
+from kernel.contribution import Contribution, Metric, Table
+from kernel.errors import AetherraError, Conflict, ContractError, LoadError, NotFound
+from kernel.events import (
+    MODULE_LEAKED,
+    MODULE_LOADED,
+    MODULE_REFUSED,
+    MODULE_RELOAD_FAILED,
+    MODULE_RELOADED,
+    MODULE_ROLLED_BACK,
+    MODULE_UNLOADED,
+    MODULE_WAITING,
+)
+from kernel.folders import Folder
+from kernel.generation import Generation, Reader
+from kernel.loader import Loader, Source
+from kernel.metrics import Metrics
+from kernel.services import check_protocol, protocol_methods
+from kernel.store import Store
+from kernel.suggest import nearest
+from kernel.supervisor import Supervisor
+from kernel.versions import satisfies
+from kernel.watch import entries, watch
+
+log = logging.getLogger("kernel.modules")
+
+Status = Literal["active", "failed", "waiting", "refused", "disabled", "unloaded"]
+RENAME_GRACE_S = 0.1
+"""How long a vanished file may take to come back: some editors delete before they write anew."""
+
+
+@dataclass(frozen=True)
+class Switched:
+    """One switch as history keeps it; `token` takes the plugin back to the source that served before it."""
+
+    token: str
+    plugin: str
+    at: str
+    action: Literal["load", "reload", "rollback", "unload"]
+    number: int
+    version: str
+    hash: str
+    previous: Source | None = field(repr=False, default=None)
+
+
+@dataclass
+class Module:
+    """What is known about one plugin: where it comes from, how it stands, and the generation that serves."""
+
+    name: str
+    path: Path
+    folder: Folder
+    status: Status = "unloaded"
+    reason: str | None = None
+    generation: Generation | None = None
+    loads: int = 0
+    tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    readers: list[tuple[Reader, asyncio.Task[None]]] = field(default_factory=list)
+    queues: dict[str, Queue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Reload figures, counted since the start."""
+
+    attempts: int
+    success: int
+    rollback: int
+    leaked: int
+
+
+class Surroundings(Protocol):
+    """What the manager needs of the kernel besides its parts: the table to switch, and contexts for plugins."""
+
+    table: Table
+
+    def switch(self, table: Table) -> None: ...
+    def own_context(self, generation: Generation) -> Any: ...
+
+
+class Modules:
+    """Owns every plugin's life. All changes pass one queue; each returns when its switch is made."""
+
+    def __init__(
+        self,
+        house: Surroundings,
+        *,
+        folders: Sequence[Folder],
+        bus: Bus,
+        gate: Gate,
+        clock: Clock,
+        metrics: Metrics,
+        store: Store,
+        supervisor: Supervisor,
+        config: Any,
+        open_s: float,
+        drain_s: float,
+        pause_ms: int,
+        history_kept: int,
+    ) -> None:
+        self._house = house
+        self._folders = tuple(folders)
+        self._bus = bus
+        self._gate = gate
+        self._clock = clock
+        self._metrics = metrics
+        self._store = store
+        self._supervisor = supervisor
+        self._config = config
+        self._open_s = open_s
+        self._drain_s = drain_s
+        self._pause_s = pause_ms / 1000
+        self._loader = Loader()
+        self._modules: dict[str, Module] = {}
+        self._history: deque[Switched] = deque(maxlen=history_kept)
+        self._due: dict[str, tuple[Callable[[], Any], asyncio.Future[Any] | None]] = {}
+        self._wake = asyncio.Event()
+        self._stop_watch = asyncio.Event()
+        self._workers: list[asyncio.Task[None]] = []
+        self._retiring: set[asyncio.Task[None]] = set()
+        self._built_in: list[Generation] = []
+        self._attempts = self._successes = self._rollbacks = self._leaked = 0
+        self._reloads = metrics.counter("aetherra_module_reloads_total", "Reloads of plugins", ("plugin", "result"))
+        self._reload_s = metrics.histogram(
+            "aetherra_module_reload_seconds",
+            "From noticing an edit to serving it",
+            (),
+            (0.005, 0.01, 0.02, 0.035, 0.1, 1.0),
+        )
+        self._leaks = metrics.counter(
+            "aetherra_module_leaks_total", "Retired generations that stayed in memory", ("plugin",)
+        )
+
+    # Starting and stopping ---------------------------------------------------------------------------------------
+
+    def add_built_in(self, generation: Generation) -> None:
+        """Put a generation of the kernel's own into the table; it is never reloaded."""
+        self._built_in.append(generation)
+
+    async def start(self) -> None:
+        """Load everything that is there, in an order in which what is required comes first, then watch for changes."""
+        self._loader.install()
+        self._workers.append(asyncio.create_task(self._work(), name="modules"))
+        ready = asyncio.get_running_loop().create_future()
+        folders = [folder.path for folder in self._folders]
+        watching = watch(folders, self._noticed, self._stop_watch, _once(ready))
+        self._workers.append(asyncio.create_task(watching, name="watch plugins"))
+        await ready
+        await self._boot()
+
+    async def _boot(self) -> None:
+        # Bundled ones first: among them is the one that decides, also about which folders may run here.
+        await self._boot_from([f for f in self._folders if f.bundled])
+        await self._boot_from([f for f in self._folders if not f.bundled])
+        await self._retry_waiting()
+
+    async def _boot_from(self, folders: Sequence[Folder]) -> None:
+        admitted = [self._admit(folder, path) for folder in folders for path in entries(folder.path)]
+        staged: list[tuple[Module, Source, Any, Contribution]] = []
+        for module in admitted:
+            if module is None or module.status == "refused":
+                continue
+            try:
+                source = Source.read(module.path)
+                staged.append((module, source, *await self._loader.load(source, timeout_s=self._open_s)))
+            except LoadError as error:
+                self._failed(module, error)
+        # The one that decides comes first: nothing is checked against an absent policy.
+        staged.sort(key=lambda s: (s[3].decider is None, s[0].name))
+        for module, source, imported, contribution in staged:
+            try:
+                await self._begin(module, source, imported, contribution, "load")
+            except AetherraError as error:
+                self._failed(module, error)
+
+    async def stop(self) -> None:
+        """Stop watching, end every plugin's tasks, close every plugin in reverse order of loading, and forget all."""
+        self._stop_watch.set()
+        for worker in self._workers:
+            worker.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+        for module in reversed(list(self._modules.values())):
+            generation = module.generation
+            if generation is None:
+                continue
+            await self._end_activity(module)
+            await self._close(generation)
+            module.generation, module.status = None, "unloaded"
+        for task in list(self._retiring):
+            task.cancel()
+        await asyncio.gather(*self._retiring, return_exceptions=True)
+        self._loader.remove()
+
+    # What others ask for -----------------------------------------------------------------------------------------
+
+    def known(self) -> Sequence[Module]:
+        """Return every plugin known, by name."""
+        return [self._modules[name] for name in sorted(self._modules)]
+
+    def get(self, name: str) -> Module:
+        """Return one plugin, or raise `NotFound` with the nearest name."""
+        module = self._modules.get(name)
+        if module is None:
+            close = nearest(name, list(self._modules))
+            raise NotFound(f"there is no plugin {name!r}" + (f"; did you mean {close!r}?" if close else ""))
+        return module
+
+    def history(self) -> Sequence[Switched]:
+        """Return the switches since the start, newest first."""
+        return list(reversed(self._history))
+
+    def counts(self) -> Counts:
+        """Return reload figures since the start."""
+        return Counts(self._attempts, self._successes, self._rollbacks, self._leaked)
+
+    async def reload(self, name: str) -> Module:
+        """Load the plugin anew from its file, even if nothing changed; raise why it could not be."""
+        module = self.get(name)
+        await self._ask(name, lambda: self._reload(module, force=True))
+        return module
+
+    async def unload(self, name: str) -> Module:
+        """Take the plugin out of service until it is reloaded or its file changes."""
+        module = self.get(name)
+        await self._ask(name, lambda: self._unload(module, "disabled", "taken out of service by a person"))
+        return module
+
+    async def roll_back(self, token: str) -> Module:
+        """Take a plugin back to the source that served before the switch that yielded `token`."""
+        switched = next((s for s in self._history if s.token == token), None)
+        if switched is None:
+            raise NotFound(f"there is no rollback token {token!r}; `aether plugins` and /api/klm/history list them")
+        if switched.previous is None:
+            raise Conflict(f"{token} was {switched.plugin}'s first load: nothing served before it")
+        module = self.get(switched.plugin)
+        previous = switched.previous
+        await self._ask(module.name, lambda: self._roll_back(module, previous))
+        return module
+
+    async def _ask(self, name: str, work: Callable[[], Any]) -> None:
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        earlier = self._due.pop(name, None)
+        if earlier is not None and earlier[1] is not None and not earlier[1].done():
+            earlier[1].set_exception(Conflict(f"a later change of {name} took its place"))
+        self._due[name] = (work, answer)
+        self._wake.set()
+        await asyncio.shield(answer)
+
+    # The manager's own task --------------------------------------------------------------------------------------
+
+    def _noticed(self, path: Path, entry: str) -> None:
+        name = entry.removesuffix(".py")
+        # A person's request that already waits is not overtaken by the edit that came with it.
+        if name not in self._due:
+            self._due[name] = (lambda: self._changed(path, entry), None)
+        self._wake.set()
+
+    async def _work(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._due:
+                name = next(iter(self._due))
+                work, answer = self._due.pop(name)
+                error: Exception | None = None
+                try:
+                    await work()
+                except AetherraError as caught:
+                    error = caught
+                except Exception as caught:
+                    log.exception("changing %s failed", name)
+                    error = LoadError(f"changing {name} failed: {caught}")
+                if answer is not None and not answer.done():
+                    answer.set_exception(error) if error else answer.set_result(None)
+
+    async def _changed(self, root: Path, entry: str) -> None:
+        is_file = entry.endswith(".py")
+        folder = next((f for f in self._folders if f.path == root and (f.files if is_file else f.packages)), None)
+        if folder is None:
+            return
+        path = root / entry
+        if path not in entries(root):
+            known = next((m for m in self._modules.values() if m.path == path), None)
+            if known is None:
+                return
+            await self._clock.sleep(RENAME_GRACE_S)
+            if path not in entries(root):
+                await self._unload(known, "unloaded", "its file is gone")
+                del self._modules[known.name]
+                return
+        module = self._admit(folder, path)
+        if module is None or module.status == "refused":
+            return
+        await self._reload(module, force=False)
+        await self._retry_waiting()
+
+    def _admit(self, folder: Folder, path: Path) -> Module | None:
+        """Return the record of what lies at `path`, new or known; note a refusal where it may not run here."""
+        is_package = path.is_dir()
+        if (is_package and not folder.packages) or (not is_package and not folder.files):
+            return None
+        name = path.stem if path.suffix == ".py" else path.name
+        known = self._modules.get(name)
+        if known is not None:
+            if known.path == path and known.status == "refused" and self._trusted(folder):
+                known.status, known.reason = "unloaded", None
+            if known.path != path:
+                taken = f"{path} is ignored: a plugin named {name} is loaded from {known.path}"
+                log.warning(taken)
+                self._bus.emit(MODULE_REFUSED, {"plugin": name, "path": str(path), "reason": taken}, source="kernel")
+                return None
+            return known
+        module = self._modules[name] = Module(name, path, folder)
+        if not self._trusted(folder):
+            module.status = "refused"
+            module.reason = (
+                f"{folder.path} is not trusted to run in the hub's process, and there are no isolated hosts yet; "
+                f"name it in [trust] plugin_folders or start with --trust-plugins {folder.path}"
+            )
+            self._bus.emit(
+                MODULE_REFUSED, {"plugin": name, "path": str(path), "reason": module.reason}, source="kernel"
+            )
+        return module
+
+    def _trusted(self, folder: Folder) -> bool:
+        if folder.bundled or folder.trusted:
+            return True
+        trusts = self._house.table.trusts
+        return trusts is not None and bool(trusts.item(str(folder.path.resolve())))
+
+    async def reconsider(self) -> None:
+        """Look again at what was refused or waits: a policy or a provider has changed."""
+        for module in self.known():
+            if module.status == "refused" and self._trusted(module.folder):
+                await self._ask(module.name, partial(self._changed, module.folder.path, module.path.name))
+
+    # Loading -----------------------------------------------------------------------------------------------------
+
+    async def _reload(self, module: Module, *, force: bool) -> None:
+        began = self._clock.monotonic()
+        running = module.generation
+        try:
+            source = Source.read(module.path)
+            if running is not None and running.source.hash == source.hash and not force and module.status == "active":
+                if module.reason is not None:
+                    module.reason = None  # a broken edit was taken back
+                return
+            self._attempts += running is not None
+            imported, contribution = await self._loader.load(source, timeout_s=self._open_s)
+            await self._begin(module, source, imported, contribution, "load" if running is None else "reload")
+        except AetherraError as error:
+            self._failed(module, error)
+            raise
+        self._reload_s.observe(self._clock.monotonic() - began)
+
+    async def _roll_back(self, module: Module, source: Source) -> None:
+        imported, contribution = await self._loader.load(source, timeout_s=self._open_s)
+        await self._begin(module, source, imported, contribution, "rollback")
+        self._rollbacks += 1
+
+    async def _begin(
+        self,
+        module: Module,
+        source: Source,
+        imported: Any,
+        contribution: Contribution,
+        action: Literal["load", "reload", "rollback"],
+    ) -> None:
+        """Check, open, carry over, switch; then drain the predecessor in the background."""
+        module.loads += 1
+        newcomer = Generation(module.loads, source, imported, contribution, module.folder.bundled)
+        old = module.generation
+        try:
+            self._check(newcomer, old)
+            await self._prepare(newcomer)
+            await self._carry_over(module, old, newcomer)
+        except _Waiting as waiting:
+            self._forget(newcomer)
+            if old is not None:
+                raise LoadError(str(waiting)) from None
+            module.status, module.reason = "waiting", str(waiting)
+            self._bus.emit(MODULE_WAITING, {"plugin": module.name, "reason": str(waiting)}, source="kernel")
+            return
+        except BaseException:
+            await self._close(newcomer)
+            raise
+        previous = old.source if old is not None else None
+        module.generation, module.status, module.reason = newcomer, "active", None
+        switched = self._record(newcomer, action, previous)
+        await self._start_activity(module, newcomer)
+        topic = {"load": MODULE_LOADED, "reload": MODULE_RELOADED, "rollback": MODULE_ROLLED_BACK}[action]
+        self._reloads.labels(module.name, "ok").inc()
+        self._successes += action == "reload"
+        await self._bus.publish(topic, describe(switched), source="kernel")
+        if old is not None:
+            retiring = asyncio.create_task(self._retire(module.name, old), name=f"retire {module.name}@{old.number}")
+            self._retiring.add(retiring)
+            retiring.add_done_callback(self._retiring.discard)
+
+    def _check(self, newcomer: Generation, old: Generation | None) -> None:
+        """Resolve what the newcomer declares against the table and the policy; raise what does not hold."""
+        contribution, table = newcomer.contribution, self._house.table
+        others = [owner for owner in table.owners if owner is not old]
+        merged = Table.merge([*others, newcomer], version=table.version + 1)
+        for service, wanted in contribution.manifest.requires.items():
+            provider = merged.services.get(service)
+            if provider is None:
+                raise _Waiting(f"{newcomer.plugin} requires the service {service!r}, which no loaded plugin provides")
+            version = provider.owner.contribution.manifest.version
+            if not satisfies(version, wanted):
+                raise _Waiting(f"{newcomer.plugin} requires {service} {wanted}; {provider.owner.plugin} is {version}")
+        for consumer in merged.owners:
+            for service, protocol in consumer.contribution.uses:
+                owned = merged.services.get(service)
+                if owned is not None and newcomer in (consumer, owned.owner):
+                    check_protocol(protocol_methods(protocol), owned.item, owned.owner.plugin, consumer.plugin)
+        if table.decider is not None:
+            self._check_rights(newcomer)
+
+    def _check_rights(self, newcomer: Generation) -> None:
+        chain = Chain(Caller(newcomer.principal))
+        for capability in newcomer.contribution.manifest.capabilities:
+            decision = self._gate.decide(chain, capability)
+            if not decision.allowed:
+                raise LoadError(
+                    f"{newcomer.plugin} asks for {capability}, which the policy does not give it: {decision.reason}",
+                    details={"plugin": newcomer.plugin, "capability": capability, "source": decision.source},
+                )
+
+    async def _prepare(self, newcomer: Generation) -> None:
+        contribution = newcomer.contribution
+        if contribution.settings is not None:
+            newcomer.settings = self._config.plugin(newcomer.plugin, contribution.settings)
+        collectors = {m.name: self._declared(m) for m in contribution.metrics}
+        newcomer.equip(self._house.own_context, collectors)
+        if contribution.manifest.migrations:
+            await self._store.migrate(newcomer.plugin, contribution.manifest.migrations)
+        try:
+            async with self._clock.timeout(self._open_s):
+                await newcomer.open()
+                reason = await newcomer.unhealthy()
+        except TimeoutError:
+            raise LoadError(f"{newcomer.plugin} did not open within {self._open_s:g} s") from None
+        except AetherraError:
+            raise
+        except Exception as error:
+            log.exception("%s did not open", newcomer.plugin)
+            raise LoadError(f"{newcomer.plugin} did not open: {type(error).__name__}: {error}") from None
+        if reason is not None and newcomer.number > 1:
+            raise LoadError(f"{newcomer.plugin} says it would not work: {reason}")
+
+    def _declared(self, metric: Metric) -> Any:
+        if metric.kind == "histogram":
+            return self._metrics.histogram(metric.name, metric.help, metric.labels, buckets=metric.buckets)
+        declare = self._metrics.counter if metric.kind == "counter" else self._metrics.gauge
+        return declare(metric.name, metric.help, metric.labels)
+
+    async def _carry_over(self, module: Module, old: Generation | None, newcomer: Generation) -> None:
+        """Hand the old generation's state over and switch, with no await between; the old one's tasks end before."""
+        if old is None:
+            self._switch(old, newcomer)
+            return
+        hands_over = old.contribution.export_state is not None and newcomer.contribution.import_state is not None
+        await self._end_activity(module)
+        try:
+            if hands_over:
+                old.paused = asyncio.Event()
+                await self._wait_quiet(old)
+                state = old.contribution.export_state()  # type: ignore[misc]
+                newcomer.contribution.import_state(old.contribution.manifest.version, state)  # type: ignore[misc]
+            self._switch(old, newcomer)
+        except Exception as error:
+            module.generation = old
+            await self._start_activity(module, old)
+            if isinstance(error, AetherraError):
+                raise
+            raise LoadError(f"{module.name}: handing over its state failed: {type(error).__name__}: {error}") from None
+        finally:
+            if old.paused is not None:
+                paused, old.paused = old.paused, None
+                paused.set()
+
+    async def _wait_quiet(self, old: Generation) -> None:
+        try:
+            async with self._clock.timeout(self._pause_s):
+                await old.quiet()
+        except TimeoutError:
+            log.warning("%s: %d calls did not end before its state was handed over", old.plugin, old.in_flight)
+
+    def _switch(self, old: Generation | None, newcomer: Generation) -> None:
+        # Merged anew: what was checked may be older than another plugin's switch made while this one opened.
+        table = self._house.table
+        owners = [newcomer if owner is old else owner for owner in table.owners]
+        if old is None:
+            owners.append(newcomer)
+        self._house.switch(Table.merge(owners, version=table.version + 1))
+        newcomer.stage = "serving"
+        if old is not None:
+            old.stage = "draining"
+
+    def _record(self, newcomer: Generation, action: Any, previous: Source | None) -> Switched:
+        at = iso(self._clock.now())
+        today = at[:10]
+        number = sum(1 for s in self._history if s.token.startswith(f"hmr-{today}")) + 1
+        switched = Switched(
+            f"hmr-{today}-{number:03d}",
+            newcomer.plugin,
+            at,
+            action,
+            newcomer.number,
+            newcomer.contribution.manifest.version,
+            newcomer.source.hash,
+            previous,
+        )
+        self._history.append(switched)
+        return switched
+
+    # Activity: tasks and subscriptions ---------------------------------------------------------------------------
+
+    async def _start_activity(self, module: Module, generation: Generation) -> None:
+        group = self._supervisor.group(module.name)
+        for task in generation.contribution.tasks:
+            group.start(task.name, _bound(generation, task.fn), restart=task.restart)
+        wanted = {s.name + " " + s.pattern: s for s in generation.contribution.subscriptions}
+        for key in [k for k in module.queues if k not in wanted]:
+            module.queues.pop(key).close()
+        for key, subscription in wanted.items():
+            queue = module.queues.get(key)
+            if queue is None:
+                queue = self._bus.subscribe(
+                    subscription.pattern,
+                    name=subscription.name,
+                    limit=subscription.limit,
+                    when_full=subscription.when_full,
+                )
+                module.queues[key] = queue
+            reader = Reader(generation, subscription, queue, self._bus)
+            module.readers.append((reader, asyncio.create_task(reader.run(), name=f"events of {subscription.name}")))
+
+    async def _end_activity(self, module: Module) -> None:
+        await self._supervisor.group(module.name).stop()
+        readers, module.readers = module.readers, []
+        await asyncio.gather(*(reader.end(task, self._drain_s) for reader, task in readers))
+
+    # Leaving -----------------------------------------------------------------------------------------------------
+
+    async def _unload(self, module: Module, status: Status, reason: str) -> None:
+        generation = module.generation
+        if generation is None:
+            module.status, module.reason = status, reason
+            return
+        table = self._house.table
+        owners = [owner for owner in table.owners if owner is not generation]
+        self._house.switch(Table.merge(owners, version=table.version + 1))
+        generation.stage = "draining"
+        module.generation, module.status, module.reason = None, status, reason
+        await self._end_activity(module)
+        for queue in module.queues.values():
+            queue.close()
+        module.queues.clear()
+        await self._bus.publish(MODULE_UNLOADED, {"plugin": module.name, "reason": reason}, source="kernel")
+        await self._retire(module.name, generation)
+
+    async def _retire(self, name: str, old: Generation) -> None:
+        """Wait for what is in flight, cut what stays, close, forget, and prove that it is gone."""
+        try:
+            async with self._clock.timeout(self._drain_s):
+                await old.quiet()
+        except TimeoutError:
+            log.warning("%s: cut %d calls that did not end within %g s of the switch", name, old.cut(), self._drain_s)
+            await asyncio.sleep(0)
+        if old.in_flight:
+            old.cut()
+        await self._close(old)
+        number = old.number
+        watched: list[weakref.ref[Any]] = [weakref.ref(old.module), weakref.ref(old)]
+        watched += [weakref.ref(route.fn) for route in old.contribution.routes]
+        del old
+        await self._prove_gone(name, number, watched)
+
+    async def _prove_gone(self, name: str, number: int, watched: list[weakref.ref[Any]]) -> None:
+        # What is caught in cycles goes only with a collection; what grew up before the start is frozen, so it is short.
+        for attempt in range(2):
+            await asyncio.sleep(0)
+            if attempt:
+                _clear_typing()
+            gc.collect()
+            if all(ref() is None for ref in watched):
+                return
+        self._leaked += 1
+        self._leaks.labels(name).inc()
+        left = sorted({type(ref()).__name__ for ref in watched if ref() is not None})
+        await self._bus.publish(MODULE_LEAKED, {"plugin": name, "generation": number, "left": left}, source="kernel")
+
+    async def _close(self, generation: Generation) -> None:
+        try:
+            async with self._clock.timeout(self._open_s):
+                await generation.close()
+        except TimeoutError:
+            log.error("%s: generation %d did not close within %g s", generation.plugin, generation.number, self._open_s)
+        self._forget(generation)
+
+    def _forget(self, generation: Generation) -> None:
+        self._loader.forget(generation.module.__name__)
+
+    def _failed(self, module: Module, error: AetherraError) -> None:
+        log.warning("%s: %s", module.name, error.message)
+        self._reloads.labels(module.name, "failed").inc()
+        module.reason = error.message
+        if module.generation is None:
+            module.status = "failed"
+        event = {
+            "plugin": module.name,
+            "error": error.message,
+            "code": error.code,
+            "serving": module.generation.number if module.generation else None,
+        }
+        self._bus.emit(MODULE_RELOAD_FAILED, event, source="kernel")
+
+    async def _retry_waiting(self) -> None:
+        """Try what waits for a service again; go on while that makes something else possible."""
+        progress = True
+        while progress:
+            progress = False
+            for module in [m for m in self._modules.values() if m.status == "waiting"]:
+                try:
+                    source = Source.read(module.path)
+                    imported, contribution = await self._loader.load(source, timeout_s=self._open_s)
+                    await self._begin(module, source, imported, contribution, "load")
+                except AetherraError as error:
+                    self._failed(module, error)
+                progress = progress or module.generation is not None
+
+
+class _Waiting(ContractError):
+    """What a plugin requires is not there yet; it is tried again when something else has been loaded."""
+
+
+def _clear_typing() -> None:
+    # typing remembers the last subscripted forms (`Optional[X]`), and with X its module.
+    for clear in getattr(typing, "_cleanups", ()):
+        clear()
+
+
+def _once(ready: asyncio.Future[None]) -> Callable[[], None]:
+    return lambda: None if ready.done() else ready.set_result(None)
+
+
+def _bound(generation: Generation, fn: Callable[..., Any]) -> Callable[[], Any]:
+    return lambda: fn(generation.context())
+
+
+def describe(switched: Switched) -> dict[str, Any]:
+    """Return a switch as plain data, without the source it can go back to."""
+    return {
+        "token": switched.token,
+        "plugin": switched.plugin,
+        "at": switched.at,
+        "action": switched.action,
+        "generation": switched.number,
+        "version": switched.version,
+        "hash": switched.hash,
+        "reversible": switched.previous is not None,
+    }

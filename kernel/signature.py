@@ -1,0 +1,166 @@
+"""A function's annotations, read once at load, as msgspec Structs: they decode, word the refusals, and document.
+
+A parameter's name is the field's name; one trailing underscore is dropped (`async_` reads the field `async`), because
+some documented fields are Python keywords.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import inspect
+import re
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from kernel.errors import BadInput, ContractError
+
+NO_DEFAULT = inspect.Parameter.empty
+
+_PLACE = re.compile(r" - at `\$(?P<place>[^`]*)`$")
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One argument: the name in Python, the field's name outside, its type and its default."""
+
+    name: str
+    field: str
+    type: Any
+    default: Any = NO_DEFAULT
+
+    @property
+    def required(self) -> bool:
+        """True when the caller must give it."""
+        return self.default is NO_DEFAULT
+
+
+class Binder:
+    """Turns a mapping of fields into keyword arguments, or refuses it with the field's name."""
+
+    __slots__ = ("_decoder", "_names", "lax", "parameters", "struct")
+
+    def __init__(self, title: str, parameters: Iterable[Parameter], *, lax: bool, extras: bool) -> None:
+        self.parameters = tuple(parameters)
+        self.lax = lax
+        fields: list[Any] = []
+        for parameter in sorted(self.parameters, key=lambda p: not p.required):
+            default = parameter.default
+            if parameter.required:
+                fields.append((parameter.name, parameter.type))
+            elif isinstance(default, list | dict | set):
+                fields.append((parameter.name, parameter.type, msgspec.field(default_factory=_copier(default))))
+            else:
+                fields.append((parameter.name, parameter.type, default))
+        self.struct = msgspec.defstruct(
+            title,
+            fields,
+            rename={p.name: p.field for p in self.parameters},
+            forbid_unknown_fields=not extras,
+            kw_only=True,
+        )
+        self._names = tuple(p.name for p in self.parameters)
+        self._decoder = msgspec.json.Decoder(self.struct)
+
+    def bind(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return keyword arguments for plain `values`; raise `BadInput` naming the field that does not fit."""
+        try:
+            filled = msgspec.convert(values, self.struct, strict=not self.lax)
+        except msgspec.ValidationError as error:
+            raise refusal(error, self.parameters) from None
+        return {name: getattr(filled, name) for name in self._names}
+
+    def decode(self, body: bytes | bytearray | memoryview) -> dict[str, Any]:
+        """Return keyword arguments for a JSON `body`; raise `BadInput` with place and expectation."""
+        try:
+            filled = self._decoder.decode(body)
+        except msgspec.ValidationError as error:
+            raise refusal(error, self.parameters) from None
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise BadInput(f"the body is not valid JSON: {error}") from None
+        return {name: getattr(filled, name) for name in self._names}
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """The typed face of one function: its parameters (the context aside), its result, and whether it streams."""
+
+    title: str
+    parameters: tuple[Parameter, ...]
+    result: Any
+    streams: bool
+    takes_context: bool
+    binder: Binder
+
+    @classmethod
+    def of(cls, fn: Callable[..., Any], *, method: bool = False) -> Signature:
+        """Read `fn`; raise `ContractError` for a parameter without a type or one that JSON cannot carry."""
+        title = getattr(fn, "__qualname__", repr(fn))
+        try:
+            hints = typing.get_type_hints(fn, include_extras=True)
+        except (NameError, TypeError) as error:
+            raise ContractError(f"{title}: an annotation cannot be read: {error}") from None
+        listed = list(inspect.signature(fn).parameters.values())
+        if method:
+            listed = listed[1:]
+        takes_context = bool(listed) and listed[0].name == "ctx"
+        parameters = tuple(_parameter(title, p, hints) for p in (listed[1:] if takes_context else listed))
+        streams = inspect.isasyncgenfunction(fn)
+        try:
+            binder = Binder(title.replace(".", "_"), parameters, lax=False, extras=False)
+        except TypeError as error:
+            raise ContractError(f"{title}: a parameter's type cannot be carried as data: {error}") from None
+        result = hints.get("return", Any)
+        return cls(title, parameters, _streamed(result) if streams else result, streams, takes_context, binder)
+
+    def part(self, fields: Iterable[str], *, lax: bool, extras: bool) -> Binder:
+        """Return a binder for just those fields: what stands in the path, the query or the body of a request."""
+        wanted = set(fields)
+        chosen = [p for p in self.parameters if p.field in wanted]
+        return Binder(self.title.replace(".", "_"), chosen, lax=lax, extras=extras)
+
+    def positional(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Name positional arguments, as a call from a script or a handle gives them; refuse too many and doubles."""
+        if len(args) > len(self.parameters):
+            raise BadInput(f"{self.title} takes {len(self.parameters)} arguments at most, got {len(args)}")
+        named = {parameter.field: value for parameter, value in zip(self.parameters, args, strict=False)}
+        doubled = named.keys() & kwargs.keys()
+        if doubled:
+            raise BadInput(f"{self.title} got two values for `{min(doubled)}`")
+        return {**named, **kwargs}
+
+
+def refusal(error: msgspec.ValidationError, parameters: Iterable[Parameter] = ()) -> BadInput:
+    """Word a msgspec refusal as `BadInput`: what was expected, what came, and the field."""
+    text = str(error)
+    found = _PLACE.search(text)
+    place = found["place"].lstrip(".") if found else ""
+    if not place:
+        missing = re.search(r"(?:required field|unknown field) `([^`]+)`", text)
+        place = missing[1] if missing else ""
+    details: dict[str, Any] = {"field": place} if place else {}
+    if "unknown field" in text:
+        details["expected"] = sorted(p.field for p in parameters)
+    return BadInput(text, details=details)
+
+
+def _parameter(title: str, given: inspect.Parameter, hints: Mapping[str, Any]) -> Parameter:
+    if given.kind in (given.VAR_POSITIONAL, given.VAR_KEYWORD):
+        raise ContractError(f"{title}: `*{given.name}` cannot be documented or checked; name each parameter")
+    if given.name not in hints:
+        raise ContractError(f"{title}: the parameter `{given.name}` needs a type")
+    field = given.name.removesuffix("_")
+    return Parameter(given.name, field, hints[given.name], given.default)
+
+
+def _streamed(result: Any) -> Any:
+    if typing.get_origin(result) in (collections.abc.AsyncIterator, collections.abc.AsyncGenerator):
+        return typing.get_args(result)[0]
+    return Any
+
+
+def _copier(default: Any) -> Callable[[], Any]:
+    return lambda: default.copy()

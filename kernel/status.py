@@ -1,0 +1,196 @@
+"""The kernel as a provider: what it can tell about itself, and what an operator may ask of it, as two services.
+
+They stand in the table like any plugin's, so a status page or a command reaches them in the same way, and through the
+same gate.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
+
+from kernel.bus import Bus
+from kernel.capabilities import Gate
+from kernel.clock import Clock, iso
+from kernel.contribution import Contribution, Manifest, Service, ServiceMethod
+from kernel.generation import Generation
+from kernel.loader import Source
+from kernel.modules import Module, Modules, describe
+from kernel.plugin import needs
+from kernel.scheduler import Scheduler
+from kernel.services import plain
+from kernel.signature import Signature
+from kernel.store import Store
+from kernel.supervisor import Supervisor
+from kernel.workers import Workers
+
+_FILE = Path(__file__)
+
+
+class Measured(Protocol):
+    """What the figures are read from."""
+
+    bus: Bus
+    clock: Clock
+    gate: Gate
+    modules: Modules
+    scheduler: Scheduler
+    store: Store
+    supervisor: Supervisor
+    workers: Workers
+    started_at: float
+    started_monotonic: float
+    version: str
+    reported: dict[str, Callable[[], Any]]
+
+    @property
+    def state(self) -> str: ...
+    async def ready(self) -> dict[str, str | None]: ...
+
+
+class KernelStatus:
+    """The service `kernel`: figures, all measured, none made up."""
+
+    def __init__(self, measured: Measured) -> None:
+        self._measured = measured
+
+    @needs("metrics:read")
+    async def status(self, ctx: Any) -> dict[str, Any]:
+        """Return state, seconds up, the scheduler's figures, and the reload counts."""
+        m = self._measured
+        lanes = m.scheduler.stats()
+        counts = m.modules.counts()
+        return {
+            "running": m.state == "ready",
+            "state": m.state,
+            "version": m.version,
+            "uptime": round(m.clock.monotonic() - m.started_monotonic, 3),
+            "started_at": iso(m.started_at),
+            "scheduler": plain(lanes),
+            "hmr": {
+                "enabled": True,
+                "attempts": counts.attempts,
+                "success": counts.success,
+                "rollback": counts.rollback,
+                "leaked": counts.leaked,
+            },
+            "supervisor": plain(m.supervisor.stats()),
+            "workers": m.workers.stats(),
+            "reported": {name: figure() for name, figure in m.reported.items()},
+        }
+
+    @needs("system:read")
+    async def readiness(self, ctx: Any) -> dict[str, str | None]:
+        """Return, by component, None where it works and otherwise the reason why it does not."""
+        return await self._measured.ready()
+
+    @needs("metrics:read")
+    async def bus(self, ctx: Any) -> dict[str, Any]:
+        """Return the event bus's figures."""
+        return dict(plain(self._measured.bus.stats()))
+
+    @needs("metrics:read")
+    async def store(self, ctx: Any) -> dict[str, Any]:
+        """Return the store's figures."""
+        return dict(plain(self._measured.store.stats()))
+
+    @needs("metrics:read")
+    async def denials(self, ctx: Any, limit: int = 100) -> list[dict[str, Any]]:
+        """Return the latest refusals, newest first."""
+        kept = list(self._measured.gate.denials)[::-1][: max(0, limit)]
+        return [dict(plain(denial)) for denial in kept]
+
+
+class ModuleControl:
+    """The service `modules`: what is loaded, and loading it anew, back, or not at all."""
+
+    def __init__(self, measured: Measured) -> None:
+        self._measured = measured
+
+    @needs("plugin:read")
+    async def list(self, ctx: Any) -> list[dict[str, Any]]:
+        """Return every known plugin with its state."""
+        return [_shown(module) for module in self._measured.modules.known()]
+
+    @needs("plugin:read")
+    async def get(self, ctx: Any, name: str) -> dict[str, Any]:
+        """Return one plugin, or raise `NotFound`."""
+        return _shown(self._measured.modules.get(name))
+
+    @needs("plugin:read")
+    async def history(self, ctx: Any, limit: int = 100) -> tuple[dict[str, Any], ...]:
+        """Return the switches since the start, newest first, with their rollback tokens."""
+        return tuple(describe(s) for s in self._measured.modules.history()[: max(0, limit)])
+
+    @needs("plugin:manage")
+    async def reload(self, ctx: Any, name: str) -> dict[str, Any]:
+        """Load a plugin anew from its file."""
+        return _shown(await self._measured.modules.reload(name))
+
+    @needs("plugin:manage")
+    async def roll_back(self, ctx: Any, token: str) -> dict[str, Any]:
+        """Take a plugin back to what served before the switch that yielded `token`."""
+        return _shown(await self._measured.modules.roll_back(token))
+
+    @needs("plugin:manage")
+    async def unload(self, ctx: Any, name: str) -> dict[str, Any]:
+        """Take a plugin out of service."""
+        return _shown(await self._measured.modules.unload(name))
+
+
+def _shown(module: Module) -> dict[str, Any]:
+    generation = module.generation
+    shown: dict[str, Any] = {
+        "name": module.name,
+        "path": str(module.path),
+        "bundled": module.folder.bundled,
+        "status": module.status,
+        "reason": module.reason,
+        "loads": module.loads,
+    }
+    if generation is None:
+        return shown
+    manifest, contribution, tally = generation.contribution.manifest, generation.contribution, generation.tally
+    return shown | {
+        "version": manifest.version,
+        "description": manifest.description,
+        "category": manifest.category,
+        "generation": generation.number,
+        "hash": generation.source.hash,
+        "capabilities": list(manifest.capabilities),
+        "routes": [f"{route.method} {route.path}" for route in contribution.routes],
+        "functions": [function.name for function in contribution.functions],
+        "services": [service.name for service in contribution.services],
+        "tasks": [task.name for task in contribution.tasks],
+        "subscriptions": [subscription.pattern for subscription in contribution.subscriptions],
+        "calls": tally.calls,
+        "errors": tally.errors,
+        "busy_s": round(tally.busy_s, 6),
+        "in_flight": generation.in_flight,
+    }
+
+
+def built_in(measured: Measured) -> Generation:
+    """Return the generation, never reloaded, through which the kernel stands in its own table."""
+    providers = {"kernel": KernelStatus(measured), "modules": ModuleControl(measured)}
+    services = tuple(Service(name, type(provider), _methods(provider)) for name, provider in providers.items())
+    manifest = Manifest("kernel", measured.version, "the kernel itself", "kernel")
+    module: ModuleType = sys.modules[__name__]
+    source = Source("kernel", _FILE, {}, "")
+    generation = Generation(1, source, module, Contribution(manifest, services=services), bundled=True)
+    generation._providers.update(providers)
+    generation.stage = "serving"
+    return generation
+
+
+def _methods(provider: object) -> dict[str, ServiceMethod]:
+    found = {}
+    for name in dir(type(provider)):
+        fn = getattr(type(provider), name)
+        right = getattr(fn, "__needs__", None)
+        if right is not None:
+            found[name] = ServiceMethod(name, right, Signature.of(fn, method=True))
+    return found

@@ -1,0 +1,233 @@
+"""For tests, of the house and of plugin authors: a kernel in a folder, a clock that jumps, a bus that is recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from kernel.bus import Bus
+from kernel.clock import Clock
+from kernel.config import Config, Paths
+from kernel.events import Event
+from kernel.kernel import Kernel
+
+SETTLE_TURNS = 10_000
+"""Turns of the loop after which `TestClock.settle` stops waiting for tasks that never rest."""
+
+
+class _Timer:
+    __slots__ = ("cancelled", "fire")
+
+    def __init__(self, fire: Callable[[], None]) -> None:
+        self.fire = fire
+        self.cancelled = False
+
+
+class TestClock:
+    """A clock that stands still until `advance` moves it; `sleep` and `timeout` obey it. Nothing waits for real.
+
+    It knows the loop only: what runs in threads or child processes is not waited for.
+    """
+
+    __test__ = False
+
+    def __init__(self, now: float = 1_800_000_000.0) -> None:
+        self._wall = now
+        self._elapsed = 0.0
+        self._timers: list[tuple[float, int, _Timer]] = []
+        self._order = itertools.count()
+
+    def now(self) -> float:
+        """Return the wall time: the start, what was advanced and what was jumped."""
+        return self._wall + self._elapsed
+
+    def monotonic(self) -> float:
+        """Return the seconds advanced so far."""
+        return self._elapsed
+
+    async def sleep(self, seconds: float) -> None:
+        """Return when the clock has been advanced by `seconds`."""
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        due = asyncio.get_running_loop().create_future()
+        timer = self._after(seconds, lambda: None if due.done() else due.set_result(None))
+        try:
+            await due
+        finally:
+            timer.cancelled = True
+
+    def timeout(self, seconds: float | None) -> AbstractAsyncContextManager[asyncio.Timeout]:
+        """Return a block that raises `TimeoutError` once the clock was advanced by more than `seconds` within it."""
+        return self._timeout(seconds)
+
+    @asynccontextmanager
+    async def _timeout(self, seconds: float | None) -> AsyncIterator[asyncio.Timeout]:
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(None) as scope:
+            if seconds is None:
+                yield scope
+                return
+            if seconds <= 0:
+                scope.reschedule(loop.time())
+            timer = self._after(seconds, lambda: scope.reschedule(loop.time()))
+            try:
+                yield scope
+            finally:
+                timer.cancelled = True
+
+    async def advance(self, seconds: float) -> None:
+        """Move time forward: every timer due on the way fires in its order, and the loop settles after each."""
+        until = self._elapsed + seconds
+        await self.settle()
+        while self._timers and self._timers[0][0] <= until:
+            due, _, timer = heapq.heappop(self._timers)
+            if timer.cancelled:
+                continue
+            self._elapsed = max(self._elapsed, due)
+            timer.fire()
+            await self.settle()
+        self._elapsed = until
+        await self.settle()
+
+    def jump_wall(self, seconds: float) -> None:
+        """Set the wall clock forward or back, as an administrator would; monotonic time does not notice."""
+        self._wall += seconds
+
+    async def settle(self) -> None:
+        """Return when no task of the loop can go on by itself, or after `SETTLE_TURNS` turns."""
+        # asyncio has no public way to ask; other loops, without this attribute, get a fixed number of turns.
+        ready = getattr(asyncio.get_running_loop(), "_ready", None)
+        for _ in range(50 if ready is None else SETTLE_TURNS):
+            await asyncio.sleep(0)
+            if ready is not None and not ready:
+                return
+
+    @property
+    def waiting(self) -> int:
+        """Sleeps and time-outs that wait for the clock to move."""
+        return sum(not timer.cancelled for _, _, timer in self._timers)
+
+    def _after(self, seconds: float, fire: Callable[[], None]) -> _Timer:
+        timer = _Timer(fire)
+        heapq.heappush(self._timers, (self._elapsed + seconds, next(self._order), timer))
+        return timer
+
+
+class Recording:
+    """Every event of a bus that fits `pattern`, from the moment it is made until `close`, in order.
+
+    `events` and `topics` are what came so far; `wait_for` waits for what has not come yet.
+    """
+
+    def __init__(self, bus: Bus, pattern: str = "#") -> None:
+        self.events: list[Event] = []
+        self._changed = asyncio.Event()
+        self._undo = bus.listen(pattern, self._keep, name="recording")
+
+    @property
+    def topics(self) -> list[str]:
+        """The topics of `events`."""
+        return [event.topic for event in self.events]
+
+    def of(self, topic: str) -> list[Event]:
+        """Return the recorded events of exactly this topic."""
+        return [event for event in self.events if event.topic == topic]
+
+    async def wait_for(self, topic: str, count: int = 1, *, timeout_s: float = 5.0) -> Event:
+        """Return the `count`-th event of this topic as soon as it is there; `TimeoutError` names what came instead."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while len(self.of(topic)) < count:
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            raise TimeoutError(f"no {topic} number {count} within {timeout_s} s, only {self.topics}") from None
+        return self.of(topic)[count - 1]
+
+    def close(self) -> None:
+        """Stop recording; what was recorded stays."""
+        self._undo()
+
+    def __enter__(self) -> Recording:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _keep(self, event: Event) -> None:
+        self.events.append(event)
+        self._changed.set()
+
+
+ALLOW_ALL = '''
+"""Says yes to everything, for tests of a plugin without a policy."""
+from kernel import Chain, Decision, Plugin
+
+allow_all = Plugin("allow_all", version="1.0.0")
+
+@allow_all.decider
+def decide(chain: Chain, capability: str) -> Decision:
+    return Decision(True, "everything is allowed in this test", effect="free")
+'''
+"""Source of a plugin that decides yes; without any decider the gate says no to everything."""
+
+
+def kernel_config(
+    home: Path,
+    *,
+    plugins: Mapping[str, str] | None = None,
+    bundled: Iterable[str] | None = (),
+    overrides: Mapping[str, Any] | None = None,
+    sections: Mapping[str, type[msgspec.Struct]] | None = None,
+) -> Config:
+    """Return the configuration of a kernel that lives in `home` alone; see `running_kernel`."""
+    drop = home / "plugins"
+    drop.mkdir(parents=True, exist_ok=True)
+    for name, source in (plugins or {}).items():
+        (drop / f"{name}.py").write_text(source)
+    paths = Paths.find(environ={}, home=home, plugins=drop, policies=home / "policies", trusted=[drop])
+    paths.prepare()
+    if bundled is not None:
+        chosen = home / "bundled"
+        chosen.mkdir(exist_ok=True)
+        for name in bundled:
+            shutil.copytree(paths.bundled_plugins / name, chosen / name, dirs_exist_ok=True)
+        paths = msgspec.structs.replace(paths, bundled_plugins=chosen)
+    return Config.load(sections=sections or {}, file=None, environ={}, overrides=overrides or {}, paths=paths)
+
+
+@asynccontextmanager
+async def running_kernel(
+    home: Path,
+    *,
+    plugins: Mapping[str, str] | None = None,
+    bundled: Iterable[str] | None = (),
+    clock: Clock | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    sections: Mapping[str, type[msgspec.Struct]] | None = None,
+) -> AsyncIterator[Kernel]:
+    """Run a kernel whose HOME is `home`, and stop it at the end.
+
+    `plugins` are sources dropped by name (`{"hello": "..."}`; `ALLOW_ALL` decides yes), `bundled` the names of the
+    house's own plugins to load (None: all of them, under the policy that ships).
+    """
+    kernel = Kernel(
+        kernel_config(home, plugins=plugins, bundled=bundled, overrides=overrides, sections=sections), clock=clock
+    )
+    try:
+        await kernel.start()
+        yield kernel
+    finally:
+        await kernel.stop()
