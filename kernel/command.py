@@ -79,7 +79,7 @@ def load_commands(config: Config) -> dict[str, Owned[Command]]:
                 continue
             try:
                 source = Source.read(path)
-                _, contribution = loader.load_now(f"plugins.{source.name}@0", source)
+                _, contribution = loader.load_now(f"plugins/{source.name}@0", source)
             except LoadError as error:
                 log.warning("%s: %s", path.name, error.message)
                 continue

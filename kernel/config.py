@@ -70,8 +70,6 @@ class StoreSettings(msgspec.Struct, frozen=True):
 
     busy_s: Seconds = 5.0
     """How long a statement waits for a lock that another process (a backup) holds."""
-    cache_mb: Count = 16
-    """Pages that each connection keeps in memory."""
 
 
 class Limits(msgspec.Struct, frozen=True):

@@ -1,8 +1,9 @@
 """From source to module, and from module to contribution.
 
 A plugin's source is read once, whole; what was read is what runs, so a folder that is renamed or rewritten meanwhile
-cannot yield half of each. Every generation is a module of its own, `plugins.<name>@<n>`, compiled from source: a
-bytecode cache tells edits apart by size and second, and would serve the old code for a quick edit of equal length.
+cannot yield half of each. Every generation is a module of its own, `plugins/<name>@<n>`, compiled from source: a
+bytecode cache tells edits apart by size and second, and would serve the old code for a quick edit of equal length. The
+name has a slash instead of a dot, since Python would want to import whatever stands before a dot.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from kernel.suggest import nearest
 FILES_PER_PLUGIN = 500
 BYTES_PER_PLUGIN = 8 * 1024 * 1024
 
-_ROOT = re.compile(r"(plugins\.[a-z0-9_]+@\d+)(?:\.(.+))?\Z")
+_ROOT = re.compile(r"(plugins/[a-z0-9_]+@\d+)(?:\.(.+))?\Z")
 _numbers = itertools.count(1)  # one row for the whole process: two kernels in one test must not share a module name
 
 
@@ -156,7 +157,7 @@ class Loader:
 
         Raises `LoadError` with the traceback's last lines for whatever goes wrong, a hanging import included.
         """
-        name = f"plugins.{source.name}@{next(_numbers)}"
+        name = f"plugins/{source.name}@{next(_numbers)}"
         loop = asyncio.get_running_loop()
         done: asyncio.Future[tuple[ModuleType, Contribution]] = loop.create_future()
         thread = threading.Thread(target=self._work, args=(name, source, loop, done), name=f"load {name}", daemon=True)
@@ -200,7 +201,6 @@ class Loader:
             raise refused(source, error) from None
 
     def _import_root(self, name: str) -> ModuleType:
-        # By hand, not by `import_module`: that would import a package `plugins` first, and hang every generation on it.
         spec = self._finder.find_spec(name, None)
         if spec is None or spec.loader is None:
             raise LoadError(f"{name} has no source to load")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -61,7 +61,8 @@ class Plugin:
 
     `capabilities` are the rights it uses of others (`"memory:write:own"`); `requires` maps a service it cannot do
     without to a version range (`{"memory": ">=1.0"}`, `""` for any); `topics` are first words of topics that it
-    publishes under besides its own name; `migrations` names a folder of `NNN_name.sql` files beside it.
+    publishes under besides its own name; `migrations` are the statements that make its tables, in the order
+    in which they came to be, or the name of a folder of `NNN_name.sql` files beside it.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class Plugin:
         capabilities: Sequence[str] = (),
         requires: Mapping[str, str] | None = None,
         topics: Sequence[str] = (),
-        migrations: str | None = None,
+        migrations: str | Sequence[str] = (),
     ) -> None:
         if not NAME.match(name) or "__" in name:
             raise ContractError(
@@ -303,17 +304,11 @@ class Plugin:
 
     def manifest(self, folder: Path | None, read: Callable[[Path], Sequence[tuple[str, str]]]) -> Manifest:
         """Return the manifest, the migrations read with `read` from the folder the plugin lies in."""
-        migrations: list[tuple[int, str, str]] = []
-        if self.migrations is not None:
-            if folder is None:
-                raise ContractError(f"plugin {self.name}: migrations need a package, not a single file")
-            for file_name, text in read(folder / self.migrations):
-                number, _, rest = file_name.removesuffix(".sql").partition("_")
-                if not number.isdigit() or not rest:
-                    raise ContractError(
-                        f"plugin {self.name}: migration {file_name!r} is not named like 001_records.sql"
-                    )
-                migrations.append((int(number), rest, text))
+        if isinstance(self.migrations, str):
+            migrations = list(self._numbered(folder, read))
+        else:
+            texts = [text.rstrip().rstrip(";") + ";" for text in self.migrations]
+            migrations = [(number, f"step {number}", text) for number, text in enumerate(texts, 1)]
         return Manifest(
             self.name,
             self.version,
@@ -324,6 +319,17 @@ class Plugin:
             self.topics,
             tuple(sorted(migrations)),
         )
+
+    def _numbered(
+        self, folder: Path | None, read: Callable[[Path], Sequence[tuple[str, str]]]
+    ) -> Iterator[tuple[int, str, str]]:
+        if folder is None:
+            raise ContractError(f"plugin {self.name}: a folder of migrations needs a package; a file lists statements")
+        for file_name, text in read(folder / str(self.migrations)):
+            number, _, rest = file_name.removesuffix(".sql").partition("_")
+            if not number.isdigit() or not rest:
+                raise ContractError(f"plugin {self.name}: migration {file_name!r} is not named like 001_records.sql")
+            yield int(number), rest, text
 
     # What the hooks are answered with ----------------------------------------------------------------------------
 

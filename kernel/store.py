@@ -186,6 +186,8 @@ class _Guard:
     def _allows(self, action: int, first: str | None, second: str | None, db: str | None) -> bool:
         if action in self._PLAIN:
             return True
+        if action == sqlite3.SQLITE_PRAGMA:
+            return first == "data_version"  # full-text search asks for it; a PRAGMA of the caller's own has no way in
         if action == sqlite3.SQLITE_FUNCTION:
             return not (second or "").lower().startswith(self._FOREIGN_FUNCTIONS)
         if db == "temp":
@@ -566,7 +568,6 @@ class Store:
             _insist(connection, "journal_mode", "WAL", "wal")
             _insist(connection, "synchronous", "FULL", 2)
             _insist(connection, "foreign_keys", "ON", 1)
-            connection.execute("PRAGMA trusted_schema=OFF")
             connection.execute("PRAGMA cell_size_check=ON")
             connection.execute("PRAGMA journal_size_limit=67108864")
             for statement in _OWN_TABLES:
@@ -594,7 +595,10 @@ class Store:
                 self._apply(connection, item, savepoints)
                 if not connection.in_transaction:
                     # The disk is full, say: SQLite has undone everything, so nothing before may be acknowledged.
-                    error, left = item.error, group[index + 1 :]
+                    error, left = (
+                        item.error or StorageError("a write ended the transaction it shares"),
+                        group[index + 1 :],
+                    )
                     break
                 if not savepoints and item.error is not None:
                     connection.execute("ROLLBACK")

@@ -34,16 +34,16 @@ def dropped(folder: Path, text: str, name: str = "hello") -> Source:
 
 
 async def refusal(loader: Loader, source: Source, timeout_s: float = 5.0) -> str:
-    before = {name for name in sys.modules if name.startswith("plugins.")}
+    before = {name for name in sys.modules if name.startswith("plugins/")}
     with pytest.raises(LoadError) as caught:
         await loader.load(source, timeout_s=timeout_s)
-    assert {name for name in sys.modules if name.startswith("plugins.")} == before
+    assert {name for name in sys.modules if name.startswith("plugins/")} == before
     return caught.value.message
 
 
 async def test_a_source_becomes_a_module_of_its_own_and_a_contribution(loader: Loader, tmp_path: Path) -> None:
     module, contribution = await loader.load(dropped(tmp_path, HELLO), timeout_s=5)
-    assert module.__name__.startswith("plugins.hello@")
+    assert module.__name__.startswith("plugins/hello@")
     assert [route.path for route in contribution.routes] == ["/api/hello/{name}"]
     assert contribution.functions[0].name == "hello.greet"
     assert contribution.routes[0].effect == "free"
@@ -64,7 +64,7 @@ async def test_relative_imports_of_a_package_come_from_the_snapshot_not_the_disk
     package = tmp_path / "pair"
     package.mkdir()
     (package / "__init__.py").write_text(
-        "from kernel import Plugin\nfrom .inner.deep import WORD\npair = Plugin('pair', version='1.0.0')\n"
+        "from kernel import Plugin\nfrom . import inner\nfrom .inner.deep import WORD\npair = Plugin('pair', version='1.0.0')\n"
         "async def late():\n    from . import other\n    return other.WORD\n"
     )
     (package / "inner").mkdir()
@@ -76,6 +76,7 @@ async def test_relative_imports_of_a_package_come_from_the_snapshot_not_the_disk
     package.rename(tmp_path / "moved")
     module, _ = await loader.load(source, timeout_s=5)
     assert module.WORD == "deep"
+    assert "plugins" not in sys.modules, "a parent package would hold every generation as its attribute"
     assert await module.late() == "as it was"
 
 
@@ -104,7 +105,7 @@ async def test_an_import_that_hangs_is_given_up_and_its_thread_is_ended(loader: 
     import threading
 
     async with asyncio.timeout(5):
-        while any(t.name.startswith("load plugins.hello") for t in threading.enumerate()):
+        while any(t.name.startswith("load plugins/hello") for t in threading.enumerate()):
             await asyncio.to_thread(lambda: None)
 
 

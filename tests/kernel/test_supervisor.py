@@ -132,7 +132,6 @@ async def test_stopping_cancels_running_and_waiting_tasks_and_waits_for_them() -
     house.group.start("mortal", Mortal(house.clock))
     await house.clock.settle()
     assert house.group.states() == {"cleans_up": "running", "mortal": "waiting"}
-    house.group.start("unborn", cleans_up)
     stopping = asyncio.create_task(house.group.stop())
     await house.clock.advance(1)
     assert await stopping == []
@@ -142,6 +141,18 @@ async def test_stopping_cancels_running_and_waiting_tasks_and_waits_for_them() -
     with pytest.raises(Conflict, match="being stopped"):
         house.group.start("late", cleans_up)
     assert house.supervisor.group("hello") is not house.group
+
+
+async def test_a_task_stopped_before_its_first_step_never_runs() -> None:
+    house, births = House(), []
+
+    async def unborn() -> None:
+        births.append(1)
+
+    house.group.start("unborn", unborn)
+    await house.group.stop()
+    assert births == []
+    assert house.group.states() == {"unborn": "stopped"}
 
 
 async def test_a_task_that_ignores_its_cancellation_is_reported_by_name() -> None:

@@ -1,0 +1,122 @@
+"""Durable inserts and point reads beside bare sqlite3 on the same disk, with the same pragmas.
+
+One line per measure: name, ours and peer per second, their ratio, floor and goal. Variants are interleaved and the
+ratio is the median over the rounds of ours divided by the peer of the same round.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from kernel.clock import SystemClock
+from kernel.store import Store, Tx
+
+ROUNDS = 9
+INSERT = "INSERT INTO bench__rows (name, body) VALUES (?, ?)"
+BODY = "x" * 100
+Timed = Callable[[], Awaitable[float]]
+
+
+def through_the_store(store: Store, callers: int, rows: int, *, effects: bool = False) -> Timed:
+    counter = iter(range(10**9))
+
+    def insert(tx: Tx) -> int:
+        return tx.execute(INSERT, ("name", BODY)).lastrowid or 0
+
+    async def caller(count: int) -> None:
+        for _ in range(count):
+            await store.write(insert, namespace="bench", effect=("bench", next(counter)) if effects else None)
+
+    async def timed() -> float:
+        start = time.perf_counter()
+        await asyncio.gather(*(caller(rows // callers) for _ in range(callers)))
+        return rows // callers * callers / (time.perf_counter() - start)
+
+    return timed
+
+
+def direct(connection: sqlite3.Connection, rows: int, per_commit: int = 1) -> Timed:
+    async def timed() -> float:
+        start = time.perf_counter()
+        for _ in range(rows // per_commit):
+            connection.execute("BEGIN IMMEDIATE")
+            for _ in range(per_commit):
+                connection.execute(INSERT, ("name", BODY))
+            connection.execute("COMMIT")
+        return rows // per_commit * per_commit / (time.perf_counter() - start)
+
+    return timed
+
+
+def point_reads(store: Store, reads: int) -> Timed:
+    async def timed() -> float:
+        start = time.perf_counter()
+        for number in range(reads):
+            store.one("bench", "SELECT name, body FROM bench__rows WHERE id = ?", (number % 100 + 1,))
+        return reads / (time.perf_counter() - start)
+
+    return timed
+
+
+def bare_reads(connection: sqlite3.Connection, reads: int) -> Timed:
+    async def timed() -> float:
+        start = time.perf_counter()
+        for number in range(reads):
+            sql = "SELECT name, body FROM bench__rows WHERE id = ?"
+            connection.execute(sql, (number % 100 + 1,)).fetchone()
+        return reads / (time.perf_counter() - start)
+
+    return timed
+
+
+async def compare(name: str, ours: Timed, peer: Timed, floor: str, goal: str) -> None:
+    pairs = []
+    for round_ in range(ROUNDS + 1):
+        first, second = (ours, peer) if round_ % 2 else (peer, ours)
+        a, b = await first(), await second()
+        if round_:  # the first round only warms up
+            pairs.append((a, b) if round_ % 2 else (b, a))
+    ratio = statistics.median(mine / theirs for mine, theirs in pairs)
+    mine, theirs = (statistics.median(side) for side in zip(*pairs, strict=True))
+    print(f"{name:<44} {mine:>9.0f} /s {theirs:>9.0f} /s {ratio:>6.2f}x  floor {floor:<8} goal {goal}", flush=True)
+
+
+async def main() -> None:
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+        store = Store(Path(folder) / "ours.db", clock=SystemClock())
+        await store.open()
+        table = "CREATE TABLE bench__rows (id INTEGER PRIMARY KEY, name TEXT, body TEXT);"
+        await store.migrate("bench", [(1, "rows", table)])
+        bare = sqlite3.connect(Path(folder) / "peer.db", isolation_level=None, cached_statements=512)
+        for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON", table):
+            bare.execute(statement)
+        print(f"{'measure':<44} {'ours':>12} {'peer':>12} {'ratio':>7}")
+        one = direct(bare, 300)
+        await compare(
+            "durable insert, 1 caller / direct", through_the_store(store, 1, 300), one, ">= 0.45x", ">= 0.45x"
+        )
+        await compare("durable insert, 64 callers / direct", through_the_store(store, 64, 3200), one, ">= 4x", ">= 6x")
+        hundred = direct(bare, 10_000, 100)
+        ours = through_the_store(store, 64, 3200)
+        await compare("durable insert, 64 callers / 100 per commit", ours, hundred, "-", ">= 0.3x")
+        ours = through_the_store(store, 64, 3200, effects=True)
+        await compare("the same with an effect row / direct", ours, one, "-", "-")
+        await compare("point read / bare sqlite3", point_reads(store, 5000), bare_reads(bare, 5000), "-", ">= 0.5x")
+        stats = store.stats()
+        p50, p95 = stats.commit_p50_ms, stats.commit_p95_ms
+        print(f"mean group {stats.group_mean:.1f}, commit p50 {p50:.2f} ms, p95 {p95:.2f} ms")
+        await store.close()
+        bare.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
