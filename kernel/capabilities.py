@@ -102,17 +102,20 @@ class Gate:
             return Decision(False, "the policy could not be evaluated; the reason is in the hub's log")
         return decision
 
-    def require(self, chain: Chain, capability: str, *, ceiling: Effect = "irreversible") -> Decision:
+    def require(
+        self, chain: Chain, capability: str, *, ceiling: Effect = "irreversible", effect: Effect | None = None
+    ) -> Decision:
         """Return the decision when it is yes; otherwise record it and raise `Denied`.
 
         `ceiling` is the class of effect that the function beneath which this happens has declared: whoever declared
-        itself `read` cannot write, whatever the policy says.
+        itself `read` cannot write, whatever the policy says. `effect` is the class of this one use where it is known
+        to be weaker than the capability's: that of the function about to be called.
         """
         decision = self.decide(chain, capability)
-        if decision.allowed and above(decision.effect, ceiling):
+        if decision.allowed and above(effect or decision.effect, ceiling):
             decision = Decision(
                 False,
-                f"a function declared {ceiling} cannot do what is {decision.effect}",
+                f"a function declared {ceiling} cannot do what is {effect or decision.effect}",
                 rule="class of effect",
                 effect=decision.effect,
             )

@@ -268,7 +268,8 @@ class Context:
         """Ask for the right of a call into another plugin; return the context for it, this plugin in the chain."""
         chain = self._own_chain()
         wanted = needs if exact or needs.count(":") > 1 else f"{needs}:own"
-        self._kernel.gate.require(chain, wanted, ceiling=self.ceiling)
+        # A service method's right has the class of what it lets happen; a function's own class is known.
+        self._kernel.gate.require(chain, wanted, ceiling=self.ceiling, effect=ceiling)
         child = self.into(owner, ceiling=ceiling)
         child.chain = chain
         return child

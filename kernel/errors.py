@@ -210,3 +210,8 @@ def _tree(cls: type[AetherraError]) -> dict[str, type[AetherraError]]:
 
 
 _BY_CODE = _tree(AetherraError)
+
+
+def errors_tree() -> list[type[AetherraError]]:
+    """Return every class of the tree with a code of its own, the root first."""
+    return list(_tree(AetherraError).values())

@@ -92,10 +92,11 @@ class Kernel:
         await self.store.open()
         self.switch(Table.merge([built_in(self)], version=1))
         self.bus.listen(POLICY_LOADED, self._policy_changed, name="kernel.reconsider")
-        await self.modules.start()
-        # A retired generation is proved gone by a collection; what lives as long as the hub need not be walked then.
+        # A retired generation is proved gone by a collection. What lives as long as the hub need not be walked then; no
+        # plugin is among it yet, since what is frozen is never collected.
         gc.collect()
         gc.freeze()
+        await self.modules.start()
         self.state = "ready"
         await self.bus.publish(KERNEL_STARTED, {"version": self.version}, source="kernel")
 

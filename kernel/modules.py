@@ -27,7 +27,7 @@ from kernel.bus import Subscription as Queue
 from kernel.capabilities import Caller, Chain, Gate
 from kernel.clock import Clock, iso
 from kernel.contribution import Contribution, Metric, Table
-from kernel.errors import AetherraError, Conflict, ContractError, LoadError, NotFound
+from kernel.errors import AetherraError, Conflict, LoadError, NotFound
 from kernel.events import (
     MODULE_LEAKED,
     MODULE_LOADED,
@@ -659,7 +659,7 @@ class Modules:
                 progress = progress or module.generation is not None
 
 
-class _Waiting(ContractError):
+class _Waiting(Exception):
     """What a plugin requires is not there yet; it is tried again when something else has been loaded."""
 
 

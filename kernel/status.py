@@ -97,7 +97,7 @@ class KernelStatus:
         """Return the store's figures."""
         return dict(plain(self._measured.store.stats()))
 
-    @needs("metrics:read")
+    @needs("audit:read")
     async def denials(self, ctx: Any, limit: int = 100) -> list[dict[str, Any]]:
         """Return the latest refusals, newest first."""
         kept = list(self._measured.gate.denials)[::-1][: max(0, limit)]

@@ -42,7 +42,7 @@ _LENGTH = struct.Struct(">I")
 class WorkerLost(PluginError):
     """The process of a job died, was killed, or broke the protocol; `details.reason` says which."""
 
-    code = "WORKER_LOST"
+    default_code = "WORKER_LOST"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,117 @@
+"""Writes the generated parts of the docs anew from the code; with `--check`, only tells what is out of date.
+
+A part stands between `<!-- generated: NAME -->` or `<!-- quote: FILE -->` and `<!-- end -->`.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import msgspec
+
+ROOT = Path(__file__).resolve().parent.parent
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+from hub.errors import status_of
+from hub.settings import HubSettings
+from kernel.config import KERNEL_SECTIONS
+from kernel.errors import AetherraError, errors_tree
+
+PART = re.compile(r"(<!-- (generated|quote): ([^ ]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+
+
+def cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "| " + " | ".join("---" for _ in head) + " |"]
+    lines += ["| " + " | ".join(cell(c) for c in row) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def capabilities() -> str:
+    words = tomllib.loads((ROOT / "policies" / "capabilities.toml").read_text())["words"]
+    rows = (
+        (f"`{word}`", ", ".join(w["object"]) or "–", w["effect"], str(w["risk"]), w["about"]) for word, w in words.items()
+    )
+    return table(("capability", "object", "class", "risk", "what it lets somebody do"), rows)
+
+
+def errors() -> str:
+    rows = (
+        (f"`{kind.default_code}`", str(status_of(kind("x"))), inspect.getdoc(kind) or "")
+        for kind in errors_tree()
+        if kind is not AetherraError
+    )
+    return table(("code", "status", "meaning"), rows)
+
+
+def attribute_docs(struct: type[Any]) -> dict[str, str]:
+    body = ast.parse(inspect.getsource(struct)).body[0]
+    assert isinstance(body, ast.ClassDef)
+    found = {}
+    for field, doc in zip(body.body, body.body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(doc, ast.Expr):
+            if isinstance(doc.value, ast.Constant):
+                found[field.target.id] = str(doc.value.value)
+    return found
+
+
+def settings() -> str:
+    parts = []
+    for section, struct in {"hub": HubSettings, **KERNEL_SECTIONS}.items():
+        docs = attribute_docs(struct)
+        defaults = struct()
+        rows = (
+            (f"`{section}.{name}`", f"`{msgspec.json.encode(getattr(defaults, name)).decode()}`", docs.get(name, ""))
+            for name in get_type_hints(struct)
+            if not name.startswith("__")
+        )
+        parts.append(table(("setting", "default", "meaning"), rows))
+    return "\n".join(parts)
+
+
+GENERATED: dict[str, Callable[[], str]] = {"capabilities": capabilities, "errors": errors, "settings": settings}
+
+
+def quote(name: str) -> str:
+    path = ROOT / name
+    language = {".py": "python", ".aether": "aether", ".toml": "toml"}[path.suffix]
+    return f"```{language}\n{path.read_text().rstrip()}\n```\n"
+
+
+def rendered(text: str) -> str:
+    """Return a page with its generated parts written anew."""
+
+    def part(match: re.Match[str]) -> str:
+        body = quote(match[3]) if match[2] == "quote" else GENERATED[match[3]]()
+        return match[1] + body + match[5]
+
+    return PART.sub(part, text)
+
+
+def main() -> int:
+    """Write or check every page; return the exit status."""
+    stale = []
+    for page in sorted((ROOT / "docs").glob("*.md")):
+        text = page.read_text()
+        wanted = rendered(text)
+        if wanted != text:
+            stale.append(page.name)
+            if "--check" not in sys.argv:
+                page.write_text(wanted)
+    print(("out of date: " if "--check" in sys.argv else "written: ") + (", ".join(stale) or "nothing"))
+    return 1 if stale and "--check" in sys.argv else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""What the function of a write works with: statements in its own namespace, and events for after the commit."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from typing import Any
+
+from kernel.bus import check_topic
+from kernel.errors import NotAvailable, TooLarge
+from kernel.namespaces import Guard
+from kernel.sqlite_file import Params
+
+
+class Tx:
+    """What `fn` of `Store.write` works with, in the writer's thread, under a savepoint; useless once it returned."""
+
+    __slots__ = ("_connection", "_guard", "_migrating", "_namespace", "_open", "_store", "events")
+
+    def __init__(
+        self, store: Store, connection: sqlite3.Connection, guard: _Guard, namespace: str, *, migrating: bool = False
+    ) -> None:
+        self._store = store
+        self._connection = connection
+        self._guard = guard
+        self._namespace = namespace
+        self._migrating = migrating
+        self._open = True
+        self.events: list[tuple[str, Any]] = []
+
+    def execute(self, sql: str, params: Params = ()) -> sqlite3.Cursor:
+        """Run one statement on the namespace's own tables; rows answer to index and name."""
+        self._check(sql, params)
+        return self._connection.execute(sql, params)
+
+    def executemany(self, sql: str, rows: Iterable[Params]) -> sqlite3.Cursor:
+        """Run one statement for each of the rows."""
+        given = list(rows)
+        self._check(sql, given[0] if given else ())
+        return self._connection.executemany(sql, given)
+
+    def one(self, sql: str, params: Params = ()) -> sqlite3.Row | None:
+        """Return the first row, or None."""
+        cursor = self.execute(sql, params)
+        row: sqlite3.Row | None = cursor.fetchone()
+        cursor.close()
+        return row
+
+    def all(self, sql: str, params: Params = (), limit: int | None = None) -> list[sqlite3.Row]:
+        """Return the rows: at most `limit`, or all, and then `TooLarge` above the store's `read_rows`."""
+        return fetch(self.execute(sql, params), limit, self._store.read_rows)
+
+    def publish(self, topic: str, data: Any = None) -> None:
+        """Publish an event once this write is committed; it is dropped when the write fails."""
+        check_topic(topic)
+        if self._store._bus is None:
+            raise NotAvailable("this store was made without a bus; events of a write need one")
+        self.events.append((topic, data))
+
+    def _check(self, sql: str, params: Params) -> None:
+        if not self._open:
+            raise RuntimeError("a transaction was used after its write had returned")
+        self._guard.check(self._namespace, sql, params, migrating=self._migrating)
+
+
+def fetch(cursor: sqlite3.Cursor, limit: int | None, bound: int) -> list[sqlite3.Row]:
+    rows: list[sqlite3.Row] = cursor.fetchmany(bound + 1 if limit is None else limit)
+    return bounded(rows, limit, bound)
+
+
+def bounded(rows: list[sqlite3.Row], limit: int | None, bound: int) -> list[sqlite3.Row]:
+    if limit is None and len(rows) > bound:
+        raise TooLarge(f"a read has more than {bound} rows; say LIMIT, or how many with limit=", code="TOO_MANY_ROWS")
+    return rows

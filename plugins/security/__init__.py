@@ -1,0 +1,167 @@
+"""security decides who may do what, by the files in the policies folder; an edit takes effect when it is saved."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from kernel import BadInput, Chain, Context, Decision, Plugin, iso, needs
+
+from .folder import Keeper, Outcome
+from .patterns import Right
+from .policy import REMEMBERED, NetworkSettings
+from .rules import VERSION
+
+security = Plugin(
+    "security",
+    version="0.1.0",
+    description="Decides about every right, by the policy files, which may be edited while the hub runs.",
+    category="system",
+    topics=["policy"],
+)
+loads = security.counter(
+    "aetherra_policy_loads_total", "Changes of the policy files, by what came of them", ("outcome",)
+)
+
+keeper = Keeper()
+
+
+@security.settings
+class Settings(msgspec.Struct, frozen=True):
+    """`[plugins.security]`: how many decisions are remembered, and how long an edit must have settled."""
+
+    decisions_kept: int = msgspec.field(default=REMEMBERED)
+    settle_ms: int = 200
+
+    def __post_init__(self) -> None:
+        if self.decisions_kept < 1 or self.settle_ms < 1:
+            raise ValueError("decisions_kept and settle_ms must be at least 1")
+
+
+@security.decider
+def decide(chain: Chain, capability: str) -> Decision:
+    """Return whether every member of the chain may do this, with the rule, its place, and the reason in words."""
+    return keeper.policy.decide(chain, capability)
+
+
+@security.trusts
+def trusts(folder: str) -> bool:
+    """Return whether `[trust] plugin_folders` lets what is dropped into `folder` run in the hub's own process."""
+    named = (Path(name).expanduser().resolve() for name in keeper.policy.trust.plugin_folders)
+    return Path(folder).resolve() in named
+
+
+@security.lifespan
+async def opened(ctx: Context) -> AsyncIterator[None]:
+    """Read the policy before anything is decided."""
+    network = NetworkSettings(ctx.config.network.strict, tuple(ctx.config.network.allowlist))
+    paths = ctx.config.paths
+    kept = ctx.settings.decisions_kept
+    await tell(ctx, await keeper.open(paths.policies, paths.bundled_policies, network, ctx.clock, kept))
+    yield
+
+
+@security.task("watch policies")
+async def watch_policies(ctx: Context) -> None:
+    """Put an edit in force as soon as it has settled, and say what came of it."""
+    await keeper.watch(ctx.clock, ctx.settings.settle_ms, partial(tell, ctx))
+
+
+@security.health
+def health() -> str | None:
+    """Return that the policy in force is not the one in the folder, and why."""
+    if keeper.mistake is None:
+        return None
+    return f"policy: {'closed' if keeper.policy.closed else 'stale'}: {keeper.mistake}"
+
+
+async def tell(ctx: Context, outcome: Outcome) -> None:
+    """Log, count and publish what became of a change of the files."""
+    policy, mistake = keeper.policy, keeper.mistake
+    ctx.metric(loads).labels(outcome).inc()
+    if outcome == "loaded":
+        ctx.log.info("policy %s from %s: %d rules", policy.hash[:12], keeper.folder, len(policy.rules))
+        await ctx.publish(
+            "policy.loaded", {"hash": policy.hash, "files": list(policy.files), "rules": len(policy.rules)}
+        )
+    elif mistake is not None:
+        kept = f"nothing but {'the console works' if policy.closed else 'the policy before it is in force'}"
+        ctx.log.error("policy: %s (%s)", mistake, kept)
+        failure = {"file": mistake.file, "line": mistake.line, "message": mistake.message, "hash": policy.hash}
+        await ctx.publish("policy.failed", failure)
+
+
+@security.service("policy")
+class PolicyService:
+    """The policy as others may see it, and the order to read it again."""
+
+    @needs("policy:read")
+    async def snapshot(self, ctx: Context) -> dict[str, Any]:
+        """Return `capabilities`, `network` and `strict_mode`, in the documented shape."""
+        return keeper.policy.snapshot()
+
+    @needs("policy:read")
+    async def meta(self, ctx: Context) -> dict[str, Any]:
+        """Return which policy is in force since when, what is wrong with the latest edit, and what the files trust."""
+        policy, mistake = keeper.policy, keeper.mistake
+        return {
+            "version": VERSION,
+            "hash": policy.hash,
+            "folder": str(keeper.folder),
+            "files": list(policy.files),
+            "rules": len(policy.rules),
+            "loaded_at": iso(keeper.loaded_at) if keeper.loaded_at is not None else None,
+            "stale": mistake is not None,
+            "closed": policy.closed is not None,
+            "error": {"file": mistake.file, "line": mistake.line, "message": mistake.message} if mistake else None,
+            "strict_mode": policy.strict_mode,
+            "network_strict": policy.network_strict,
+            "trust": msgspec.to_builtins(policy.trust),
+        }
+
+    @needs("policy:read")
+    async def check_words(self, ctx: Context, words: list[str]) -> list[dict[str, str]]:
+        """Return, for each right that is misspelt or unknown, what is wrong with it; an empty list is a yes to all."""
+        found = []
+        for word in words:
+            try:
+                mistake = keeper.policy.words.mistake(Right.parse(word))
+            except ValueError as error:
+                mistake = str(error)
+            if mistake is not None:
+                found.append({"word": word, "message": mistake})
+        return found
+
+    @needs("policy:read")
+    async def limits(self, ctx: Context, through: list[str]) -> dict[str, float]:
+        """Return the limits of what the calling chain runs through these principals, such as `script:ci/a.aether`."""
+        chain = ctx.chain
+        for principal in through:
+            chain = chain.through(principal)
+        return keeper.policy.limits_for(chain)
+
+    @needs("policy:write")
+    async def reload(self, ctx: Context, force: bool = False) -> dict[str, Any]:
+        """Read the files now and return what is in force; `BadInput` names the line that was wrong.
+
+        Unless forced, a policy under which the caller could not change it again is refused.
+        """
+        outcome = await keeper.refresh(ctx.clock, admin=None if force else ctx.chain.caller)
+        if outcome != "unchanged":
+            await tell(ctx, outcome)
+        mistake = keeper.mistake
+        if mistake is not None:
+            details = {"file": mistake.file, "line": mistake.line, "message": mistake.message}
+            raise BadInput(f"the policy stays as it was: {mistake}", code="POLICY_REFUSED", details=details)
+        return await self.meta(ctx)
+
+
+@security.post("/api/security/reload", needs="policy:write")
+async def reload_policy(ctx: Context, force: bool = False) -> dict[str, Any]:
+    """Read the policy files now; a broken one leaves the last good policy in force, and the answer says why."""
+    # A door of this plugin itself: no other plugin may stand between an administrator and the right to do this.
+    return await PolicyService().reload(ctx, force)
