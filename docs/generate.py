@@ -41,7 +41,8 @@ def table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
 def capabilities() -> str:
     words = tomllib.loads((ROOT / "policies" / "capabilities.toml").read_text())["words"]
     rows = (
-        (f"`{word}`", ", ".join(w["object"]) or "–", w["effect"], str(w["risk"]), w["about"]) for word, w in words.items()
+        (f"`{word}`", ", ".join(w["object"]) or "–", w["effect"], str(w["risk"]), w["about"])
+        for word, w in words.items()
     )
     return table(("capability", "object", "class", "risk", "what it lets somebody do"), rows)
 
@@ -60,9 +61,9 @@ def attribute_docs(struct: type[Any]) -> dict[str, str]:
     assert isinstance(body, ast.ClassDef)
     found = {}
     for field, doc in zip(body.body, body.body[1:], strict=False):
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(doc, ast.Expr):
-            if isinstance(doc.value, ast.Constant):
-                found[field.target.id] = str(doc.value.value)
+        named = isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if named and isinstance(doc, ast.Expr) and isinstance(doc.value, ast.Constant):
+            found[field.target.id] = str(doc.value.value)
     return found
 
 

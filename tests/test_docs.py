@@ -1,0 +1,108 @@
+"""What the docs say is what the code does: generated parts are current, links lead somewhere, examples run as shown."""
+
+import asyncio
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hub_process import HubProcess, hub_process
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)#:]+)\)")
+SAID = re.compile(r'#.*?("[^"]*")')
+
+
+def test_the_generated_parts_are_current() -> None:
+    command = [sys.executable, "docs/generate.py", "--check"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr + "run `make docs`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_every_link_leads_to_a_file(page: Path) -> None:
+    missing = [target for target in LINK.findall(page.read_text()) if not (page.parent / target).exists()]
+    assert missing == []
+
+
+def test_the_readme_fits_one_screen_and_begins_with_its_two_commands() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 60
+    assert FENCE.findall(text)[0][1].split()[:2] == ["make", "serve"]
+    assert "\nmake test" in FENCE.findall(text)[0][1]
+
+
+async def shell(hub: HubProcess, line: str) -> str:
+    line = line.replace("localhost:3001", hub.url.removeprefix("http://")).replace("curl ", "curl -s --max-time 5 ")
+    line = re.sub(r"\bplugins/(?=hello\.py|$| )", f"{hub.plugins}/", line)
+    process = await asyncio.create_subprocess_exec(
+        "bash", "-c", line, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    out, _ = await process.communicate()
+    return out.decode()
+
+
+async def until(hub: HubProcess, line: str, wanted: str) -> None:
+    """Repeat a command, as a person would, until it says what the README says it says; a second is allowed."""
+    said = ""
+    try:
+        async with asyncio.timeout(1):
+            while wanted not in (said := await shell(hub, line)):
+                pass
+    except TimeoutError:
+        pytest.fail(f"{line}\nexpected {wanted}\ngot {said}")
+
+
+async def test_the_readmes_plugin_commands_do_what_it_says(tmp_path: Path, need) -> None:
+    need("curl")
+    block = FENCE.findall((ROOT / "README.md").read_text())[1][1]
+    async with hub_process(tmp_path / "home") as hub:
+        for line in block.splitlines():
+            command, _, _ = line.partition("  #")
+            said = SAID.search(line)
+            if "curl -N" in command:
+                stream = asyncio.create_task(shell(hub, command.replace("curl", "curl --max-time 2")))
+                for number in range(20):  # the stream may still be opening: it shows what happens from then on
+                    await shell(hub, f"echo '# {number}' >> plugins/hello.py")
+                    if stream.done():
+                        break
+                assert "event: module.reload_failed" in await stream
+            elif command.startswith("curl") and said:
+                await until(hub, command, said[1])
+            elif command.startswith("curl"):
+                assert "SyntaxError" in json.loads(await shell(hub, command))["reason"]
+            else:
+                assert await shell(hub, command) == ""
+
+
+def python_examples() -> list[tuple[str, str]]:
+    found = []
+    for page in PAGES:
+        found += [(page.name, body) for kind, body in FENCE.findall(page.read_text()) if kind == "python"]
+    return found
+
+
+@pytest.mark.parametrize(("page", "body"), python_examples())
+def test_every_python_example_runs(page: str, body: str, tmp_path: Path) -> None:
+    if "async def test_" not in body:
+        compile(body, page, "exec")
+        return
+    example = tmp_path / "test_example.py"
+    example.write_text(body)
+    config = f"--rootdir={ROOT}", "-c", str(ROOT / "pyproject.toml"), "-p", "no:cacheprovider"
+    command = [sys.executable, "-m", "pytest", *config, str(example)]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout
+
+
+def test_every_toml_example_is_toml() -> None:
+    import tomllib
+
+    for page in PAGES:
+        for kind, body in FENCE.findall(page.read_text()):
+            if kind == "toml":
+                assert tomllib.loads(body)
