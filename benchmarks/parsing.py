@@ -1,0 +1,129 @@
+"""How long parsing takes, beside Lark alone over the same shaped tokens. Prints one line per measure.
+
+Run: python benchmarks/parsing.py
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import lark
+from lark.lexer import Lexer
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from aether_lang import Limits, parse  # noqa: E402
+from aether_lang.errors import Source  # noqa: E402
+from aether_lang.layout import lay_out  # noqa: E402
+from aether_lang.scanner import scan  # noqa: E402
+from aether_lang.shaping import shape  # noqa: E402
+
+FLOOR_MS, GOAL_MS, MOST_RATIO = 250, 150, 2.5
+
+PLUGIN = """plugin tea_{n} {{
+  description: "warns when pot {n} runs dry"
+  memory_access: read-write
+  schedule: every 10 minutes
+  config: {{ floor: 200, names: ["a", "b"] }}
+
+  on_run {{
+    try {{
+      let level = call pot_sensor.read(unit="ml")
+      if level?.value < config.floor {{
+        warn_crew_{n}(level.value)
+      }} else if level == null {{ log "no reading" }}
+    }} catch (e) {{
+      log "sensor offline: {{e.message}}"
+    }}
+  }}
+
+  fn warn_crew_{n}(ml, least = 1) {{
+    let crew = search_memory({{ type: "person", role: "brewer" }})
+      .filter(p => p.awake || false)
+      .sort_by("name")
+    if crew.length < least {{ return false }}
+    notify(team: "kitchen", content: "only {{ml}} ml left")
+    return true
+  }}
+}}
+when pot_low_{n}(ml = 0):
+    remember("pot at {{ml}} ml") as "pot,tea"
+    suggest refill for "kitchen" if ml < 20%
+    for k, v in state_{n}
+        total = total + v * 2 - k.size[0]
+    end
+end
+recall tag: "pot" → $history
+"""
+
+
+def script(lines: int) -> str:
+    """A script of about that many lines, in two spellings."""
+    parts: list[str] = []
+    count = 0
+    while count < lines:
+        parts.append(PLUGIN.format(n=len(parts)))
+        count += parts[-1].count("\n")
+    return "".join(parts)
+
+
+class Ready(Lexer):
+    """Hands on tokens that are shaped already."""
+
+    def __init__(self, conf: Any) -> None:
+        pass
+
+    def lex(self, lexer_state: Any, parser_state: Any = None) -> Any:
+        return iter(lexer_state)
+
+
+def median_ms(work: Callable[[], object], rounds: int = 9) -> float:
+    """The median over some rounds, in milliseconds."""
+    times = []
+    for _ in range(rounds):
+        begin = time.perf_counter()
+        work()
+        times.append((time.perf_counter() - begin) * 1000)
+    return statistics.median(times)
+
+
+def shaped(text: str) -> list[Any]:
+    """The tokens as the parser gets them, as Lark's own class."""
+    source = Source(text, "bench")
+    tokens = shape(source, lay_out(source, scan(source, Limits(), []), []), Limits(), [], [])
+    return [lark.Token(t.type, t.text, t.span.start, t.span.line, t.span.column) for t in tokens]
+
+
+def main() -> None:
+    """Prints the measures."""
+    grammar = files("aether_lang").joinpath("grammar.lark").read_text(encoding="utf-8")
+    alone = lark.Lark(grammar, parser="lalr", lexer=Ready, start=["start", "expr"])
+    parse("x = 1")
+    text = script(430)
+    tokens = shaped(text)
+    ours = median_ms(lambda: parse(text))
+    theirs = median_ms(lambda: alone.parse(tokens, start="start"))  # type: ignore[arg-type]
+    lines = text.count("\n")
+    print(f"parse, {lines} lines: {ours:.1f} ms (floor {FLOOR_MS}, goal {GOAL_MS})")
+    print(f"Lark over our shaped tokens, {lines} lines: {theirs:.1f} ms; ours / Lark = {ours / theirs:.2f} (<= {MOST_RATIO})")
+    small, large = script(100), script(2000)
+    per_line = [median_ms(lambda t=t: parse(t), 5) / t.count("\n") for t in (small, large)]  # type: ignore[misc]
+    print(f"per line at 100 and at 2,000 lines: {per_line[0]:.4f} and {per_line[1]:.4f} ms, ratio {per_line[1] / per_line[0]:.2f}")
+    cold = "import time; t = time.perf_counter(); import aether_lang; aether_lang.parse('x = 1'); print(time.perf_counter() - t)"
+    first = [
+        float(subprocess.run([sys.executable, "-c", cold], capture_output=True, text=True, check=True,
+                             cwd=Path(__file__).parents[1]).stdout)
+        for _ in range(3)
+    ]  # fmt: skip
+    print(f"first parse of a fresh process, import of Lark and grammar included: {statistics.median(first) * 1000:.0f} ms")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,258 @@
+"""`make_app`: the onion around every request, in reading order: observed, worded, guarded, answered."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import time
+from collections.abc import Callable
+from typing import Final
+
+from aiohttp import web
+
+from hub.answer import Answer, encode, header_lines
+from hub.auth import caller_of
+from hub.binding import Door
+from hub.dispatch import Dispatch, Endpoint, Match, PathTable
+from hub.edge import Edge, preflight_headers
+from hub.errors import body_of, failure_of
+from hub.limits import Connections, is_loopback
+from hub.settings import HubSettings
+from hub.sse import Streams
+from hub.system import own_endpoints
+from kernel import BadInput, ConfigError, Kernel, NotFound, Overloaded, Table
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+STARTING_RETRY_S = 1.0
+STOPPING_RETRY_S = 5.0
+
+
+X_REQUEST_ID: Final = "X-Request-Id"
+
+
+class RequestIds:
+    """Ids of 128 random bits, drawn many at a time: a call to the system for each would cost more than the rest."""
+
+    DRAWN = 256
+
+    def __init__(self) -> None:
+        self._ready: list[str] = []
+
+    def new(self) -> str:
+        """Return an id that no request had before."""
+        if not self._ready:
+            drawn = os.urandom(16 * self.DRAWN).hex()
+            self._ready = [drawn[at : at + 32] for at in range(0, len(drawn), 32)]
+        return self._ready.pop()
+
+
+request_ids: Final = RequestIds()
+
+
+class Tally:
+    """Every request counted and timed, under labels from closed sets: the route's pattern, never the path."""
+
+    def __init__(self, kernel: Kernel, hub: Hub) -> None:
+        metrics = kernel.metrics
+        labels = ("route", "method", "status")
+        self._total = metrics.counter("aetherra_http_requests_total", "HTTP requests answered", labels)
+        self._seconds = metrics.histogram(
+            "aetherra_http_request_duration_seconds", "Time to answer, streams aside", ("route",)
+        )
+        metrics.gauge("aetherra_http_requests_in_flight", "HTTP requests under way").set_function(lambda: hub.in_flight)
+        metrics.gauge("aetherra_http_streams_open", "Streams of events open").set_function(lambda: hub.streams.open)
+        metrics.gauge("aetherra_http_connections_open", "Connections open").set_function(
+            lambda: hub.connections.open if hub.connections else 0
+        )
+        self._known: dict[tuple[str, str, int], tuple[Callable[..., None], Callable[[float], None]]] = {}
+
+    def count(self, match: Match, method: str, response: web.StreamResponse | None, seconds: float) -> None:
+        """Count one request; the length of a stream is its client's affair and is not timed."""
+        route = match.endpoint.pattern if match.endpoint is not None else "none"
+        status = response.status if response is not None else 499
+        key = (route, method, status)
+        known = self._known.get(key)
+        if known is None:
+            word = method if method in _METHODS else "other"
+            known = self._total.labels(route, word, str(status)).inc, self._seconds.labels(route).observe
+            if word == method:
+                self._known[key] = known
+        count, observe = known
+        count()
+        if isinstance(response, Answer):
+            observe(seconds)
+
+
+class Hub:
+    """The web side of one kernel: its table of endpoints, its edge, its streams, and the requests in flight."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.settings: HubSettings = kernel.config.hub
+        self.insecure = check_bind(self.settings)
+        self.edge = Edge(self.settings)
+        self.streams = Streams(kernel.bus, kernel.clock, self.settings)
+        self.connections: Connections | None = None
+        self.dispatch = Dispatch(self.observe)
+        self.in_flight = 0
+        self.handled = 0
+        kernel.reported["requests_handled"] = lambda: self.handled
+        self.stopping = False
+        self._idle = asyncio.Event()
+        self._tally = Tally(kernel, self)
+        self._own = tuple(own_endpoints(kernel, self.insecure))
+        self._undo = kernel.on_table(self.compile)
+
+    def compile(self, table: Table) -> None:
+        """Build the paths of a new table at once; what did not change keeps its compiled endpoint."""
+        known = {id(door.route): door for door in self.dispatch.table.endpoints if isinstance(door, Door)}
+        doors: list[Endpoint] = []
+        for owned in table.routes:
+            door = known.get(id(owned.item))
+            if door is None or not door.serves(owned):
+                door = Door(owned, self.kernel, self.settings, self.streams)
+            doors.append(door)
+        self.dispatch.table = PathTable([*doors, *self._own])
+
+    # The onion ---------------------------------------------------------------------------------------------------
+
+    async def observe(self, request: web.Request) -> web.StreamResponse:
+        """Give the request its id, count it, and let go of its endpoint at the end.
+
+        This is the one handler that aiohttp ever sees. The onion is ours, since aiohttp adds a layer of its own to each
+        chain of middlewares and keeps what it built.
+        """
+        match = request.match_info
+        assert isinstance(match, Match)
+        given = request.headers.get(X_REQUEST_ID)
+        match.request_id = given if given and _REQUEST_ID.fullmatch(given) else request_ids.new()
+        began = time.perf_counter()
+        self.in_flight += 1
+        response: web.StreamResponse | None = None
+        try:
+            response = await self.word(request, match)
+            return response
+        finally:
+            self.handled += 1
+            self._tally.count(match, request.method, response, time.perf_counter() - began)
+            match.let_go()
+            self.in_flight -= 1
+            if not self.in_flight:
+                self._idle.set()
+
+    async def word(self, request: web.Request, match: Match) -> web.StreamResponse:
+        """Turn what was raised into an answer in the dialect of the path."""
+        try:
+            response = await self.guard(request, match)
+        except ConnectionError:
+            raise
+        except Exception as error:
+            response = refusal(error, match, close=self.stopping)
+        if match.cors and isinstance(response, Answer):
+            for name, value in match.cors.items():
+                response.add_header(name, value)
+        return response
+
+    async def guard(self, request: web.Request, match: Match) -> web.StreamResponse:
+        """Let in whom the hub answers, and learn who it is, before any body is read."""
+        self.edge.check(request, match)
+        endpoint = match.endpoint
+        if self.stopping:
+            raise Overloaded("the hub is stopping", code="SHUTTING_DOWN", retry_after_s=STOPPING_RETRY_S)
+        if self.kernel.state != "ready" and (endpoint is None or not endpoint.early):
+            match.let_go()
+            raise Overloaded("the hub is starting", code="STARTING", retry_after_s=STARTING_RETRY_S)
+        if match.refusal is not None:
+            raise match.refusal
+        if endpoint is None:
+            return self._nothing_there(request, match)
+        if not endpoint.public:
+            match.caller = caller_of(request, open_everywhere=self.insecure is not None)
+        return await endpoint.answer(request, match)
+
+    def _nothing_there(self, request: web.Request, match: Match) -> web.StreamResponse:
+        if not match.allowed:
+            raise NotFound(
+                f"nothing is at {request.rel_url.raw_path[:200]}", details={"path": request.rel_url.raw_path}
+            )
+        methods = allowed_methods(match)
+        if request.method != "OPTIONS":
+            raise BadInput(
+                f"{request.method[:20]} is not possible at this path; {methods} are",
+                details={"allowed": methods.split(", ")},
+                code="METHOD_NOT_ALLOWED",
+            )
+        headers = {"Allow": methods}
+        if "Access-Control-Request-Method" in request.headers and match.cors:
+            headers |= preflight_headers(request, methods)
+        return Answer(204, headers=header_lines(headers))
+
+    # Ending ------------------------------------------------------------------------------------------------------
+
+    async def drain(self, seconds: float) -> bool:
+        """Refuse new requests, end the streams, and wait for the requests in flight; True when none is left."""
+        self.stopping = True
+        self.streams.close("the hub is stopping; connect again", "SHUTTING_DOWN")
+        try:
+            async with asyncio.timeout(seconds):
+                while self.in_flight:
+                    self._idle.clear()
+                    await self._idle.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Follow the kernel's table no longer."""
+        self._undo()
+
+
+HUB: Final = web.AppKey("HUB", Hub)
+"""Where an app keeps its hub."""
+
+
+def make_app(kernel: Kernel) -> web.Application:
+    """Return the app that serves a kernel: the onion of three, and one resource behind it.
+
+    It is run by `hub.limits.HubRunner`, whose connections hold the bounds that aiohttp's own do not. Raises
+    `ConfigError` when the settings would open the hub to others.
+    """
+    hub = Hub(kernel)
+    app = web.Application()
+    app[HUB] = hub
+    app.router.register_resource(hub.dispatch)
+    return app
+
+
+def allowed_methods(match: Match) -> str:
+    """Return what the path of a match can do, as the `Allow` header says it."""
+    return ", ".join(sorted({*match.allowed, "OPTIONS"}))
+
+
+def refusal(error: Exception, match: Match, *, close: bool = False) -> Answer:
+    """Return the answer to an error, in the dialect of the path."""
+    endpoint = match.endpoint
+    where = f"{endpoint.method} {endpoint.pattern}" if endpoint is not None else "the edge"
+    failure = failure_of(error, where=where)
+    headers = failure.headers
+    if failure.status == 405:
+        headers["Allow"] = allowed_methods(match)
+    elif failure.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    body = encode(body_of(failure, match.dialect))
+    return Answer(failure.status, body, headers=header_lines(headers), close=close)
+
+
+def check_bind(settings: HubSettings) -> str | None:
+    """Return why the bind address is not safe, or None; refuse such an address unless a lab asked for it."""
+    if is_loopback(settings.host):
+        return None
+    if not settings.allow_insecure_bind:
+        raise ConfigError(
+            f"hub.host is {settings.host!r}: everyone who reaches that address could use this hub, since it has no "
+            "accounts yet. Use 127.0.0.1 and a reverse proxy with authentication, or, in a lab, set "
+            "AETHERRA_ALLOW_INSECURE_BIND=1"
+        )
+    return f"open to everyone who reaches {settings.host}, without authentication (AETHERRA_ALLOW_INSECURE_BIND)"

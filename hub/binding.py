@@ -1,0 +1,181 @@
+"""From a request to typed arguments, to the handler, to a response; the handler knows nothing of HTTP.
+
+What stands in the path or, for GET, HEAD and DELETE, in the query is text and read leniently; a JSON body is read
+strictly. A body parameter of type `bytes` that stands alone takes the raw body.
+"""
+
+from __future__ import annotations
+
+import re
+import types
+import typing
+from typing import Any
+
+from aiohttp import web
+
+from hub.answer import JSON, NO_STORE, Answer, check_reply_headers, encode, header_lines
+from hub.dispatch import Endpoint, Match
+from hub.limits import read_body
+from hub.settings import HubSettings
+from hub.sse import RESUME_PARAMETER, Streams
+from hub.strictjson import check_json
+from kernel import BadInput, DeadlineExceeded, EventStream, Kernel, Owned, Parameter, Reply, Route
+
+QUERY_METHODS = frozenset({"GET", "HEAD", "DELETE"})
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+class Door(Endpoint):
+    """A contributed route, compiled once when its table came into force."""
+
+    __slots__ = (
+        "_body",
+        "_fields",
+        "_kernel",
+        "_lists",
+        "_needs_body",
+        "_owned",
+        "_raw",
+        "_settings",
+        "_streams",
+        "_url",
+    )
+
+    def __init__(self, owned: Owned[Route], kernel: Kernel, settings: HubSettings, streams: Streams) -> None:
+        route = owned.item
+        signature = route.signature
+        outside = [p for p in signature.parameters if p.field not in route.path_names]
+        in_query = route.method in QUERY_METHODS
+        raw = outside[0].name if len(outside) == 1 and outside[0].type is bytes and not in_query else None
+        super().__init__(
+            route.method,
+            route.path,
+            dialect=route.dialect,
+            media="application/octet-stream" if raw else "application/json",
+        )
+        self._owned = owned
+        self._kernel = kernel
+        self._settings = settings
+        self._streams = streams
+        self._raw = raw
+        url_fields = {*route.path_names, *(p.field for p in outside if in_query)}
+        self._fields = frozenset(url_fields)
+        self._url = signature.part(url_fields, lax=True, extras=route.documented)
+        self._lists = frozenset(p.field for p in outside if in_query and _takes_list(p))
+        self._body = (
+            None if in_query or raw else signature.part((p.field for p in outside), lax=False, extras=route.documented)
+        )
+        self._needs_body = any(p.required for p in outside)
+
+    @property
+    def route(self) -> Route:
+        """The contributed route."""
+        return self._owned.item
+
+    def serves(self, owned: Owned[Route]) -> bool:
+        """Tell whether this is the very route of the very generation."""
+        return self._owned.item is owned.item and self._owned.owner is owned.owner
+
+    async def answer(self, request: web.Request, match: Match) -> web.StreamResponse:
+        """Bind, run the handler within its deadline, and turn what it returns into a response."""
+        arguments = self._from_url(request, match)
+        if self._body is not None:
+            arguments.update(await self._from_body(request))
+        elif self._raw is not None:
+            arguments[self._raw] = await self._read(request, self._settings.upload_kb, "upload_kb")
+        kernel, clock, seconds = self._kernel, self._kernel.clock, self._settings.request_s
+        streaming = self._owned.item.signature.streams
+        assert match.caller is not None
+        ctx = kernel.context(
+            match.caller,
+            trace=match.request_id,
+            deadline=None if streaming else clock.monotonic() + seconds,
+            idempotency_key=_idempotency_key(request),
+        )
+        try:
+            async with clock.timeout(seconds) as limit:
+                result = await kernel.serve(self._owned, ctx, arguments)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise DeadlineExceeded(
+                f"{self._owned.item.name} did not answer within {seconds:g} s ([hub] request_s)"
+            ) from None
+        if streaming:
+            return await self._streams.values(request, match, result)
+        if isinstance(result, EventStream):
+            return await self._streams.events(request, match, result)
+        return self._reply(result)
+
+    def _from_url(self, request: web.Request, match: Match) -> dict[str, Any]:
+        values: dict[str, Any] = dict(zip(self.names, match.path_values, strict=True))
+        if request.rel_url.raw_query_string and (self._body is None and self._raw is None):
+            query = request.rel_url.query
+            for name in query:
+                if name in values or (name == RESUME_PARAMETER and name not in self._fields):
+                    continue
+                given = query.getall(name)
+                if name in self._lists:
+                    values[name] = given
+                elif len(given) == 1:
+                    values[name] = given[0]
+                else:
+                    raise BadInput(
+                        f"the query names `{name}` {len(given)} times; once is enough", details={"field": name}
+                    )
+        return self._url.bind(values) if self._url.parameters or values else {}
+
+    async def _from_body(self, request: web.Request) -> dict[str, Any]:
+        assert self._body is not None
+        body = await self._read(request, self._settings.body_kb, "body_kb") if request.body_exists else b""
+        if not body:
+            return self._body.decode(b"{}")
+        check_json(body, depth=self._settings.json_depth, nodes=self._settings.json_nodes)
+        return self._body.decode(body)
+
+    async def _read(self, request: web.Request, limit_kb: int, setting: str) -> bytes:
+        return await read_body(request, limit_kb, setting, self._kernel.clock, self._settings.body_s)
+
+    def _reply(self, result: Any) -> Answer:
+        status, headers, value = self._owned.item.status, {}, result
+        if isinstance(result, Reply):
+            status, value = result.status or status, result.value
+            headers = check_reply_headers(result.headers)
+        header_lines(headers)
+        content_type = _take(headers, "content-type") or JSON
+        cache = _take(headers, "cache-control") or NO_STORE
+        lines = header_lines(headers)
+        if status in (204, 304):
+            body = b""
+        elif isinstance(value, bytes | bytearray | memoryview):
+            body = bytes(value)
+            content_type = content_type if content_type is not JSON else "application/octet-stream"
+        elif isinstance(value, str) and "json" not in content_type:
+            body = value.encode()
+        else:
+            body = encode(value)
+        return Answer(status, body, content_type=content_type, cache=cache, headers=lines)
+
+
+def _take(headers: dict[str, str], name: str) -> str | None:
+    found = next((key for key in headers if key.lower() == name), None)
+    return None if found is None else headers.pop(found)
+
+
+def _takes_list(parameter: Parameter) -> bool:
+    choices = [parameter.type]
+    while choices:
+        choice = choices.pop()
+        origin = typing.get_origin(choice) or choice
+        if origin in (list, tuple, set, frozenset):
+            return True
+        if origin in (typing.Union, types.UnionType, typing.Annotated):
+            choices += typing.get_args(choice)
+    return False
+
+
+def _idempotency_key(request: web.Request) -> str | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not _KEY.fullmatch(key):
+        raise BadInput("an Idempotency-Key is 1 to 255 printable ASCII characters without blanks")
+    return key

@@ -1,0 +1,175 @@
+"""The line from a terminal to a running hub, over `HOME/hub.sock`: what the verbs of `aether` ask and print through."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import aiohttp
+import msgspec
+from rich.console import Console
+
+from hub.home import socket_path
+from kernel import AetherraError, ServiceUnavailable
+
+LINE_BYTES = 16 * 1024 * 1024
+"""The longest line of a stream, and so the largest event, that is read."""
+
+NOT_RUNNING = "HUB_NOT_RUNNING"
+
+
+class HubTerminal:
+    """The terminal that a verb runs in: `async with HubTerminal(home, json=False) as terminal:`."""
+
+    def __init__(self, home: Path, *, json: bool) -> None:
+        self._home = home
+        self._json = json
+        self._console = Console(soft_wrap=True)
+        self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def home(self) -> Path:
+        """The hub's HOME."""
+        return self._home
+
+    @property
+    def json(self) -> bool:
+        """True when the user asked for data instead of tables."""
+        return self._json
+
+    @property
+    def console(self) -> Console:
+        """The rich console on standard output."""
+        return self._console
+
+    def print(self, value: Any = "") -> None:
+        """Print a line of text or a rich renderable; under `--json`, `value` as one line of JSON."""
+        if self._json:
+            sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+            sys.stdout.flush()
+        else:
+            # What a hub sends is text to show, never markup to obey.
+            self._console.print(value, markup=False, highlight=False)
+
+    async def request(self, method: str, path: str, json: Any = None, headers: Mapping[str, str] | None = None) -> Any:
+        """Ask the hub and return its decoded answer, or its text where that is no JSON; raise what it refused with."""
+        async with self._ask(method, path, json, headers) as response:
+            body = await _read(response)
+            if response.status >= 400:
+                raise _error(response.status, body)
+            return body
+
+    async def stream(
+        self, path: str, *, method: str = "GET", json: Any = None, headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Yield the events or values of a stream; raise the error that ends it."""
+        async with self._ask(method, path, json, headers) as response:
+            if response.status >= 400:
+                raise _error(response.status, await _read(response))
+            topic, data = "", b""
+            while line := await response.content.readuntil(b"\n"):
+                text = line.rstrip(b"\r\n")
+                if text.startswith(b"event:"):
+                    topic = text[6:].strip().decode()
+                elif text.startswith(b"data:"):
+                    data += text[5:].strip()
+                elif not text and data:
+                    value = msgspec.json.decode(data)
+                    if topic == "error":
+                        raise AetherraError.from_plain(value)
+                    if topic == "stream.end":
+                        return
+                    yield value
+                    topic, data = "", b""
+
+    def _ask(self, method: str, path: str, json: Any, headers: Mapping[str, str] | None) -> Any:
+        if self._session is None:
+            raise RuntimeError("the terminal is not open: use it in `async with`")
+        given = dict(headers or {})
+        body = None
+        if json is not None:
+            body = msgspec.json.encode(json)
+            given.setdefault("Content-Type", "application/json")
+        return _Asked(self._session.request(method, f"http://localhost{path}", data=body, headers=given), self._home)
+
+    async def __aenter__(self) -> HubTerminal:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.UnixConnector(str(socket_path(self._home))),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
+            read_bufsize=LINE_BYTES,
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+
+class _Asked:
+    """A request under way; that nobody listens is said in words."""
+
+    def __init__(self, asked: Any, home: Path) -> None:
+        self._asked = asked
+        self._home = home
+
+    async def __aenter__(self) -> aiohttp.ClientResponse:
+        try:
+            response: aiohttp.ClientResponse = await self._asked.__aenter__()
+        except aiohttp.ClientConnectorError:
+            raise not_running(self._home) from None
+        return response
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._asked.__aexit__(kind, error, trace)
+
+
+def not_running(home: Path) -> ServiceUnavailable:
+    """Return the error for a HOME without a hub: how to start one."""
+    return ServiceUnavailable(
+        f"no hub is running on {home}; start one with: aether serve --home {home}",
+        details={"home": str(home)},
+        code=NOT_RUNNING,
+    )
+
+
+async def _read(response: aiohttp.ClientResponse) -> Any:
+    raw = await response.read()
+    if response.content_type != "application/json":
+        return raw.decode("utf-8", "replace")
+    return msgspec.json.decode(raw) if raw else None
+
+
+def _error(status: int, body: Any) -> AetherraError:
+    """Return the error that an answer stands for, whatever the dialect it is worded in."""
+    fields = body if isinstance(body, dict) else {}
+    message = fields.get("message") or fields.get("detail") or fields.get("error") or f"the hub answered {status}"
+    details = fields.get("details")
+    return AetherraError.from_plain(
+        {
+            "kind": _KIND_OF_STATUS.get(status, ""),
+            "code": fields.get("code"),
+            "message": str(message),
+            "details": details if isinstance(details, dict) else {},
+        }
+    )
+
+
+_KIND_OF_STATUS = {
+    400: "BAD_INPUT",
+    401: "UNAUTHENTICATED",
+    403: "CAPABILITY_DENIED",
+    404: "NOT_FOUND",
+    409: "CONFLICT",
+    410: "GONE",
+    413: "BODY_TOO_LARGE",
+    503: "SERVICE_UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+    507: "STORAGE_FULL",
+}

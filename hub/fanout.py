@@ -1,0 +1,371 @@
+"""One event to many clients: encoded once for all, one write for each and turn of the loop, bounded for the slow.
+
+A client that is behind keeps a bounded queue; beyond it the client is cut and told where to resume. Whoever resumes
+gets what the ring still holds, and is told when something is missing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from hub.answer import encode
+from hub.limits import KB, Connection
+from hub.settings import HubSettings
+from kernel import BadInput, Bus, Clock, Event, EventStream, iso
+
+CHUNK = 64 * KB
+"""How much of a backlog is joined into one write."""
+
+GAP = "stream.gap"
+"""The event that tells a resuming client that some events are no longer there."""
+
+ERROR = "error"
+"""The event that ends a stream that failed."""
+
+
+class Wire(msgspec.Struct):
+    """An event as a client reads it."""
+
+    seq: int
+    topic: str
+    time: str
+    data: Any
+    source: str
+    trace: str
+
+
+def frame(event: Event) -> bytes:
+    """Return an event as the lines of its message. An event without a number, made for an opening, has no `id`."""
+    data = encode(Wire(event.seq, event.topic, iso(event.time), event.data, event.source, event.trace))
+    # The topic of an opening event never passed the bus, so a line break in it would begin a line of its own.
+    topic = " ".join(event.topic.split()).encode()
+    if event.seq > 0:
+        return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.seq, topic, data)
+    return b"event: %s\ndata: %s\n\n" % (topic, data)
+
+
+def message(topic: str, data: dict[str, Any]) -> bytes:
+    """Return a message of the stream's own; without `id`, so that it does not move the place to resume from."""
+    return b"event: %s\ndata: %s\n\n" % (topic.encode(), encode(data))
+
+
+def chunk(block: bytes) -> bytes:
+    """Return a block as one chunk of HTTP/1.1."""
+    return b"%x\r\n%b\r\n" % (len(block), block)
+
+
+class Encoded:
+    """An event's message, made once: as HTTP/1.1 clients get it, and as HTTP/1.0 clients do."""
+
+    __slots__ = ("chunked", "event", "plain")
+
+    def __init__(self, event: Event) -> None:
+        self.event = event
+        self.plain = frame(event)
+        self.chunked = chunk(self.plain)
+
+
+class Line:
+    """The way to one client: whole blocks, framed as its HTTP version wants them, and waiting while it is behind."""
+
+    def __init__(self, request: web.Request, clock: Clock, stall_s: float) -> None:
+        connection = request.protocol
+        assert isinstance(connection, Connection)
+        self.connection = connection
+        self._writer = request.writer
+        self.chunked = bool(getattr(request.writer, "chunked", False))
+        self._clock = clock
+        self._stall_s = stall_s
+
+    @property
+    def gone(self) -> bool:
+        """True when nobody is there any more."""
+        transport = self.connection.transport
+        return transport is None or transport.is_closing()
+
+    def write(self, block: bytes) -> None:
+        """Write a block at once; it is the caller's to `drain` after."""
+        transport = self.connection.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the client is gone")
+        transport.write(chunk(block) if self.chunked else block)
+
+    async def drain(self) -> None:
+        """Wait until the client has read; cut its connection when it takes nothing for too long."""
+        if not self.connection.writing_paused:
+            return
+        try:
+            async with self._clock.timeout(self._stall_s) as limit:
+                await self._writer.drain()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            if self.connection.transport is not None:
+                self.connection.transport.abort()
+            raise ConnectionResetError("the client took nothing for too long") from None
+
+
+class Client:
+    """One reader of bus events: what waits for it, bounded, and how it ends."""
+
+    def __init__(self, stream: EventStream, start: int, settings: HubSettings, line: Line) -> None:
+        self._where = stream.where
+        self._until = stream.until
+        self._start = start
+        self._messages = settings.stream_messages
+        self._bytes = settings.stream_kb * KB
+        self._line = line
+        self._sent = start
+        self._queued = start
+        self._queue: list[bytes] = []
+        self._size = 0
+        self._held = True
+        """Only the client's own task writes: it is at the backlog, or the client is behind."""
+        self._marked = False
+        self._done = False
+        self._last: bytes | None = None
+        self._wake: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def fits(self, event: Event) -> bool:
+        """Tell whether the event's data has the values that the stream asks for."""
+        if not self._where:
+            return True
+        data = event.data
+        return isinstance(data, dict) and all(data.get(key) == value for key, value in self._where.items())
+
+    def offer(self, encoded: Encoded) -> bool:
+        """Queue an event; True when the client was not among those to write to yet."""
+        event = encoded.event
+        if self._done or event.seq <= self._start or (self._where and not self.fits(event)):
+            return False
+        block = encoded.chunked if self._line.chunked else encoded.plain
+        queue = self._queue
+        size = self._size + len(block)
+        if len(queue) >= self._messages or size > self._bytes:
+            self.flush()
+            if queue:
+                self._overflow()
+                return False
+            size = len(block)
+        queue.append(block)
+        self._size = size
+        self._queued = event.seq
+        if self._until and event.topic in self._until:
+            self._done = True
+        if self._marked:
+            return False
+        self._marked = True
+        return True
+
+    def _overflow(self) -> None:
+        self._queue.clear()
+        self._size = 0
+        self._queued = self._sent
+        text = "this client reads more slowly than events come; connect again with Last-Event-ID"
+        self.end(ERROR, {"type": "error", "code": "SLOW_CONSUMER", "message": text})
+
+    def end(self, topic: str, data: dict[str, Any]) -> None:
+        """Let the stream end with this message, after what is queued."""
+        if self._last is None:
+            self._done = True
+            self._last = message(topic, {**data, "resume": self._queued})
+            self._look_again()
+
+    def flush(self) -> None:
+        """Write what is queued as one block, unless the client is behind; then its own task goes on."""
+        self._marked = False
+        connection = self._line.connection
+        transport = connection.transport
+        if self._held or transport is None or transport.is_closing():
+            return
+        queue = self._queue
+        if connection.writing_paused:
+            self._held = True
+        elif queue:
+            transport.write(queue[0] if len(queue) == 1 else b"".join(queue))
+            self._sent = self._queued
+            self._size = 0
+            queue.clear()
+        if self._held or self._done:
+            self._look_again()
+
+    def _look_again(self) -> None:
+        if not self._wake.done():
+            self._wake.set_result(None)
+
+    async def run(self, backlog: Iterable[tuple[int, bytes]], *, over: bool) -> None:
+        """Write the backlog, then let live events through until the stream or the client ends.
+
+        `over` says that the backlog ends with the event that the stream was to last until.
+        """
+        undo = self._line.connection.on_lost(self._look_again)
+        try:
+            for seq, block in backlog:
+                self._line.write(block)
+                self._sent = max(self._sent, seq)
+                self._queued = max(self._queued, self._sent)
+                await self._line.drain()
+            while not (over or self._line.gone):
+                self._held = False
+                self.flush()
+                if self._held:
+                    await self._line.drain()
+                elif self._done:
+                    if self._last is not None:
+                        self._line.write(self._last)
+                        await self._line.drain()
+                    return
+                else:
+                    self._wake = asyncio.get_running_loop().create_future()
+                    await self._wake
+        finally:
+            self._done = True
+            undo()
+
+
+class Feed:
+    """One set of topics and its readers: one listener on the bus for each pattern, however many clients there are."""
+
+    def __init__(self, patterns: tuple[str, ...], fanout: Fanout) -> None:
+        self.clients: dict[Client, None] = {}
+        self.users = 0
+        self.patterns = patterns
+        self._fanout = fanout
+        self._seen: Event | None = None
+        name = f"hub.stream {','.join(patterns)}"
+        self._undo: list[Callable[[], None]] = []
+        try:
+            for pattern in patterns:
+                self._undo.append(fanout.bus.listen(pattern, self._on_event, name=name))
+        except BadInput:
+            self.close()
+            raise
+
+    def _on_event(self, event: Event) -> None:
+        if event is self._seen:
+            return  # two of the patterns fit it
+        self._seen = event
+        encoded = self._fanout.encoded(event)
+        due = self._fanout.due
+        for client in self.clients:
+            if client.offer(encoded):
+                due.append(client)
+        if due:
+            self._fanout.schedule()
+
+    def close(self) -> None:
+        """Listen no longer."""
+        for undo in self._undo:
+            undo()
+
+
+class Fanout:
+    """What all clients of bus events share: the feeds, the last event encoded, and who is to be written to."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.bus = bus
+        self.due: list[Client] = []
+        self._feeds: dict[tuple[str, ...], Feed] = {}
+        self._encoded: Encoded | None = None
+        self._scheduled = False
+
+    @property
+    def feeds(self) -> int:
+        """How many different sets of topics are being read."""
+        return len(self._feeds)
+
+    def encoded(self, event: Event) -> Encoded:
+        """Return the event's message, encoded once for all who read it."""
+        known = self._encoded
+        if known is None or known.event is not event:
+            known = self._encoded = Encoded(event)
+        return known
+
+    def schedule(self) -> None:
+        """Write to the clients that are due once the loop turns, so that a burst leaves in one write for each."""
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        due, self.due = self.due, []
+        for client in due:
+            client.flush()
+
+    def take(self, topics: tuple[str, ...]) -> Feed:
+        """Return the feed of these topics, kept until everyone who took it has given it back."""
+        key = tuple(sorted(set(topics)))
+        feed = self._feeds.get(key)
+        if feed is None:
+            feed = self._feeds[key] = Feed(key, self)
+        feed.users += 1
+        return feed
+
+    def give_back(self, feed: Feed) -> None:
+        """Let go of a feed."""
+        feed.users -= 1
+        if not feed.users:
+            feed.close()
+            self._feeds.pop(feed.patterns, None)
+
+
+class Backlog:
+    """What a client is sent before live events: the opening, word of a gap, and the events since its last one."""
+
+    def __init__(
+        self,
+        stream: EventStream,
+        since: int | None,
+        past: list[Event],
+        gap: bool,
+        client: Client,
+        *,
+        resumed: bool,
+    ) -> None:
+        known = since if resumed and since is not None else 0
+        opening = [event for event in stream.opening if event.seq == 0 or event.seq > known]
+        shown = {event.seq for event in opening if event.seq > 0}
+        self._since = since
+        self._gap = gap
+        self._opening = opening
+        self._past = [event for event in past if event.seq not in shown and client.fits(event)]
+        self.over = False
+        for events in (self._opening, self._past):
+            for index, event in enumerate(events):
+                if event.topic in stream.until:
+                    del events[index + 1 :]
+                    self.over = True
+                    break
+            if self.over and events is self._opening:
+                self._past = []
+                break
+
+    def blocks(self) -> Iterator[tuple[int, bytes]]:
+        """Yield messages joined to blocks of some 64 KiB, each with the number of its last event."""
+        parts: list[bytes] = []
+        size = 0
+        last = 0
+        for seq, block in self._messages():
+            parts.append(block)
+            size += len(block)
+            last = max(last, seq)
+            if size >= CHUNK:
+                yield last, b"".join(parts)
+                parts, size = [], 0
+        if parts:
+            yield last, b"".join(parts)
+
+    def _messages(self) -> Iterator[tuple[int, bytes]]:
+        for event in self._opening:
+            yield event.seq, frame(event)
+        if self._gap:
+            text = "some events after the one asked for are no longer kept"
+            yield 0, message(GAP, {"type": "gap", "message": text, "since": self._since})
+        for event in self._past:
+            yield event.seq, frame(event)

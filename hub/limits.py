@@ -1,0 +1,331 @@
+"""Our own bounds of a connection, whatever the server library does: how many, how long, how large.
+
+A head that comes too slowly or grows too large ends its connection; a body is read within a deadline and a size.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import struct
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, cast
+
+from aiohttp import HttpVersion11, web
+from aiohttp.streams import EMPTY_PAYLOAD
+from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
+from aiohttp.web_request import BaseRequest
+from aiohttp.web_server import Server
+
+from hub.answer import header_lines, json_answer
+from hub.errors import Failure, body_of, failure_of
+from hub.settings import HubSettings
+from kernel import BadInput, Clock, TooLarge, new_trace
+
+log = logging.getLogger("hub.limits")
+
+KB = 1024
+LINGERING_S = 1.0
+"""How long the rest of a refused body is read and thrown away, so that the client gets to see the refusal."""
+
+
+CLOSE_S = 1.0
+"""How long a connection may take to end once the hub has drained."""
+
+
+_CODES = {400: "BAD_REQUEST", 408: "REQUEST_TIMEOUT", 431: "HEADERS_TOO_LARGE"}
+"""What can be wrong with a request that is not one yet."""
+
+
+class Connections:
+    """Who is connected: open connections in all and by address, and how often one more was refused."""
+
+    def __init__(self, settings: HubSettings) -> None:
+        self._settings = settings
+        self.open = 0
+        self.refused = 0
+        self.by_address: Counter[str] = Counter()
+
+    def admit(self, address: str) -> str | None:
+        """Count a connection in; a text is the reason why it is not, and then it is not counted."""
+        if self.open >= self._settings.connections:
+            self.refused += 1
+            return f"the hub has {self.open} open connections, its bound ([hub] connections)"
+        if address and self.by_address[address] >= self._settings.connections_per_address:
+            self.refused += 1
+            return (
+                f"{address} has {self.by_address[address]} open connections, the bound ([hub] connections_per_address)"
+            )
+        self.open += 1
+        if address:
+            self.by_address[address] += 1
+        return None
+
+    def leave(self, address: str) -> None:
+        """Count it out."""
+        self.open -= 1
+        if address:
+            self.by_address[address] -= 1
+            if self.by_address[address] <= 0:
+                del self.by_address[address]
+
+
+class Connection(RequestHandler):
+    """aiohttp's protocol of one connection, with a clock on the head of each request and an ear for its end."""
+
+    __slots__ = (
+        "_address",
+        "_admitted",
+        "_body",
+        "_connections",
+        "_head_bytes",
+        "_head_timer",
+        "_lost",
+        "_seen",
+        "_settings",
+        "console",
+        "loopback",
+    )
+
+    def __init__(self, manager: Server, connections: Connections, settings: HubSettings, **kwargs: Any) -> None:
+        super().__init__(manager, **kwargs)
+        self._connections = connections
+        self._settings = settings
+        self._address = ""
+        self._admitted = False
+        self._body: Any = None
+        self._head_bytes = 0
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._lost: set[Callable[[], None]] = set()
+        self._seen = 0
+        self.console = False
+        """The peer came over the hub's own socket file, and is the hub's own user."""
+        self.loopback = False
+        """The peer is this machine."""
+
+    # Coming and going --------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Look who it is; turn one connection too many away with a 503."""
+        peer = transport.get_extra_info("peername")
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family == socket.AF_UNIX:
+            self.console = peer_uid(sock) == os.getuid()
+        else:
+            self._address = peer[0] if peer else ""
+            self.loopback = is_loopback(self._address)
+        refused = self._connections.admit(self._address)
+        if refused is not None:
+            self._force_close = True
+            assert isinstance(transport, asyncio.Transport)
+            transport.write(refusal_block(Failure(503, "OVERLOADED", refused, {}, 1.0)))
+            transport.close()
+            return
+        self._admitted = True
+        super().connection_made(transport)
+        self._start_head_timer()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Tell those who stream to this client that it is gone."""
+        self._stop_head_timer()
+        if self._admitted:
+            self._admitted = False
+            self._connections.leave(self._address)
+        super().connection_lost(exc)
+        for callback in list(self._lost):
+            callback()
+        self._lost.clear()
+
+    def on_lost(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back once when the client is gone, at once if it is gone already; returns its undo."""
+        if self.transport is None:
+            callback()
+        else:
+            self._lost.add(callback)
+        return lambda: self._lost.discard(callback)
+
+    # The head of a request ---------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, and watch over what is not yet a whole head."""
+        if self._force_close:
+            return
+        # Asked before parsing: the packet that ends a body is no part of the next head.
+        in_head = (self._body is None or self._body.is_eof()) and not self._upgraded
+        super().data_received(data)
+        if self._request_count != self._seen:
+            self._seen = self._request_count
+            if self._head_bytes + len(data) > self._settings.headers_kb * KB:
+                self._refuse_large_heads()
+            self._head_bytes = 0
+            self._body = self._messages[-1][1] if self._messages else None
+            self._stop_head_timer()
+        elif data and in_head:
+            self._watch_head(len(data))
+
+    def _watch_head(self, received: int) -> None:
+        self._head_bytes += received
+        if self._head_timer is None:
+            self._start_head_timer()
+        if self._head_bytes > self._settings.headers_kb * KB:
+            self._refuse(431, self._too_large())
+
+    def _too_large(self) -> str:
+        return f"the head of a request is at most {self._settings.headers_kb} KiB ([hub] headers_kb)"
+
+    def _refuse_large_heads(self) -> None:
+        """Exchange requests whose heads came whole, but are too large, for their refusal."""
+        for index, (message, _) in enumerate(self._messages):
+            if isinstance(message, _ErrInfo):
+                continue
+            size = len(message.path) + sum(len(name) + len(value) + 4 for name, value in message.raw_headers)
+            if size > self._settings.headers_kb * KB:
+                text = self._too_large()
+                self._messages[index] = (_ErrInfo(status=431, exc=ValueError(text), message=text), EMPTY_PAYLOAD)
+
+    def _start_head_timer(self) -> None:
+        self._head_timer = self._loop.call_later(self._settings.headers_s, self._head_too_slow)
+
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_too_slow(self) -> None:
+        self._head_timer = None
+        bound = f"{self._settings.headers_s:g} s"
+        self._refuse(408, f"the head of a request comes within {bound} ([hub] headers_s)")
+
+    def _refuse(self, status: int, message: str) -> None:
+        self._stop_head_timer()
+        transport = self.transport
+        if transport is None or self._force_close:
+            return
+        # A response under way must not be torn by ours; then the connection just ends.
+        if self._current_request is not None:
+            self.force_close()
+            return
+        transport.write(refusal_block(Failure(status, _CODES[status], message)))
+        # Closed at once, with words of the client still unread, the system would take our words back.
+        transport.write_eof()
+        self._force_close = True
+        if self._waiter is not None:
+            self._waiter.cancel()
+        self._loop.call_later(LINGERING_S, transport.abort)
+
+    # What aiohttp would answer by itself -------------------------------------------------------------------------
+
+    def handle_error(
+        self,
+        request: BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Word what the parser refused, or a bug beyond our own edge, in the hub's shape; the connection closes."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("a response was begun already; no other can follow")
+        if status in _CODES:
+            text = (message or "the request is not valid HTTP/1.1").splitlines()[0][:200]
+            failure = Failure(status, _CODES[status], text)
+        else:
+            error = exc if isinstance(exc, Exception) else RuntimeError(message or "unknown")
+            failure = failure_of(error, where="the edge")
+        answer = json_answer(body_of(failure, "hub"), failure.status, close=True)
+        answer.request_id = new_trace()
+        return answer
+
+
+class HubServer(Server):
+    """Makes a `Connection` for every client."""
+
+    def __init__(self, inner: Server, connections: Connections, settings: HubSettings) -> None:
+        super().__init__(inner.request_handler, request_factory=inner.request_factory)
+        self._counted = connections
+        self._settings = settings
+
+    def __call__(self) -> RequestHandler:
+        """Return the protocol of a new connection."""
+        settings = self._settings
+        return Connection(
+            self,
+            self._counted,
+            settings,
+            loop=self._loop,
+            keepalive_timeout=settings.idle_s,
+            lingering_time=LINGERING_S,
+            max_headers=settings.header_fields,
+            # A compressed body would pass its bound before it is unpacked; the edge refuses Content-Encoding instead.
+            auto_decompress=False,
+            access_log=None,
+        )
+
+
+class HubRunner(web.AppRunner):
+    """Runs the app on connections of ours."""
+
+    def __init__(self, app: web.Application, settings: HubSettings) -> None:
+        super().__init__(app, shutdown_timeout=CLOSE_S)
+        self._settings = settings
+        self.connections = Connections(settings)
+
+    async def _make_server(self) -> Server:
+        return HubServer(await super()._make_server(), self.connections, self._settings)
+
+
+def refusal_block(failure: Failure) -> bytes:
+    """Return a whole response for a connection that has no request to answer."""
+    body = json_answer(body_of(failure, "hub"), failure.status, headers=header_lines(failure.headers), close=True)
+    return body.head(new_trace(), closing=True) + body.body
+
+
+def is_loopback(address: str) -> bool:
+    """Tell whether an address is this machine's own."""
+    return address in ("::1", "localhost") or address.startswith(("127.", "::ffff:127."))
+
+
+def peer_uid(sock: socket.socket) -> int | None:
+    """Return the user of the process at the other end of a socket file, as the system vouches for it."""
+    option = getattr(socket, "SO_PEERCRED", None)
+    if option is None:
+        return None
+    _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, option, struct.calcsize("3i")))
+    return int(uid)
+
+
+async def read_body(request: web.Request, limit_kb: int, setting: str, clock: Clock, seconds: float) -> bytes:
+    """Return the body; refuse one above its bound as soon as that is known, and one that does not come in time."""
+    limit = limit_kb * KB
+    if (request.content_length or 0) > limit:
+        raise _too_large(limit_kb, setting)
+    if request.headers.get("Expect", "").lower() == "100-continue" and request.version == HttpVersion11:
+        writer = cast(Any, request.writer)
+        await writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        writer.output_size = 0
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with clock.timeout(seconds) as deadline:
+            while chunk := await request.content.readany():
+                size += len(chunk)
+                if size > limit:
+                    raise _too_large(limit_kb, setting)
+                chunks.append(chunk)
+    except TimeoutError:
+        if deadline.expired():
+            message = f"the body of a request comes within {seconds:g} s ([hub] body_s)"
+            raise BadInput(message, code="REQUEST_TIMEOUT") from None
+        raise
+    except RequestPayloadError as error:
+        raise BadInput(f"the body is not valid HTTP/1.1: {error}") from None
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _too_large(limit_kb: int, setting: str) -> TooLarge:
+    return TooLarge(
+        f"the body is larger than {limit_kb} KiB, the bound of this route ([hub] {setting})",
+        details={"limit_bytes": limit_kb * KB, "setting": f"hub.{setting}"},
+    )

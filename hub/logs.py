@@ -1,0 +1,42 @@
+"""The hub's log: one JSON object a line on standard error, bounded, so that nothing in a message can forge a line."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import msgspec
+
+from kernel import iso
+
+RECORD_BYTES = 8 * 1024
+
+
+class JsonLines(logging.Formatter):
+    """Formats a record as one line of JSON of at most 8 KiB; what is cut first is the traceback's beginning."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        line = {
+            "time": iso(record.created),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage()[: RECORD_BYTES // 4],
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)[-RECORD_BYTES // 2 :]
+        encoded = msgspec.json.encode(line)
+        if len(encoded) > RECORD_BYTES:
+            line.pop("exception", None)
+            line["message"] = line["message"][:500]
+            encoded = msgspec.json.encode(line)
+        return encoded.decode()
+
+
+def log_to_stderr(level: int = logging.INFO) -> None:
+    """Send every log record of the process to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    # It tells of every change it sees; what became of one is told by the kernel.
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)

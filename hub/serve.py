@@ -1,0 +1,136 @@
+"""One hub process from start to end: lock, listen, start the kernel, serve, drain, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from aiohttp import web
+
+from hub.app import HUB, Hub, make_app
+from hub.home import HomeLock, socket_path
+from hub.limits import HubRunner
+from kernel import Config, ConfigError, Kernel
+
+log = logging.getLogger("hub.serve")
+
+PRIVATE = 0o077
+SOCKET_CHARS = 107
+"""How long the path of a socket may be, by the system."""
+
+
+class Server:
+    """A hub that listens: `await start()`, then `await stop()`. The lock on HOME is the caller's."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.app = make_app(kernel)
+        self.hub: Hub = self.app[HUB]
+        self.port = 0
+        settings = self.hub.settings
+        self._runner = HubRunner(self.app, settings)
+        self.hub.connections = self._runner.connections
+        self._sites: list[web.BaseSite] = []
+        self._socket = socket_path(kernel.config.paths.home)
+
+    async def listen(self) -> None:
+        """Listen on the TCP port and on `HOME/hub.sock`; from here on `/health` answers."""
+        if len(os.fsencode(self._socket)) > SOCKET_CHARS:
+            raise ConfigError(f"{self._socket} is too long for a socket; choose a shorter --home")
+        settings = self.hub.settings
+        await self._runner.setup()
+        tcp = web.TCPSite(self._runner, settings.host, settings.port)
+        unix = web.UnixSite(self._runner, self._socket)
+        try:
+            for site in (tcp, unix):
+                await site.start()
+                self._sites.append(site)
+        except OSError as error:
+            await self._runner.cleanup()
+            raise ConfigError(
+                f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}; "
+                "choose another --port, or stop who has it"
+            ) from None
+        self._socket.chmod(0o600)
+        self.port = tcp.port
+        self.hub.edge.listen_on([self.port], settings.host)
+
+    async def start(self) -> None:
+        """Listen first, then start the kernel."""
+        await self.listen()
+        try:
+            await self.kernel.start()
+        except BaseException:
+            await self._close()
+            raise
+
+    async def stop(self) -> None:
+        """Accept no more, let requests in flight finish, end the streams, stop the kernel; once is enough."""
+        if self._runner.server is None:
+            return
+        for site in self._sites:
+            await site.stop()
+        self._sites.clear()
+        seconds = self.hub.settings.drain_s
+        if not await self.hub.drain(seconds):
+            log.warning("%d requests did not end within %g s (drain_s) and are cut", self.hub.in_flight, seconds)
+        await self.kernel.stop(seconds)
+        await self._close()
+
+    async def _close(self) -> None:
+        self.hub.close()
+        await self._runner.cleanup()
+        self._socket.unlink(missing_ok=True)
+
+
+async def serve(config: Config, announce: Callable[[Server], None]) -> None:
+    """Serve until SIGTERM or SIGINT; `announce` is called once the hub is ready. A second signal ends at once."""
+    with private_files(), HomeLock(config.paths.home):
+        server = Server(Kernel(config))
+        stop = asyncio.Event()
+        with _signals(stop):
+            starting = asyncio.create_task(server.start())
+            stopped = asyncio.create_task(stop.wait())
+            await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                stopped_early = starting.exception()
+                if stopped_early is not None:
+                    stopped.cancel()
+                    raise stopped_early
+                announce(server)
+            else:
+                await starting
+            await stopped
+            await server.stop()
+
+
+@contextmanager
+def private_files() -> Iterator[None]:
+    """Create files for the hub's own user alone while the block runs."""
+    before = os.umask(PRIVATE)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+@contextmanager
+def _signals(stop: asyncio.Event) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+
+    def told(number: int) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told, number)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)

@@ -1,0 +1,118 @@
+"""The hub's own few routes: is it alive, is it ready, and its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from aiohttp import web
+
+from hub.answer import Answer, json_answer
+from hub.dispatch import Endpoint, Match
+from kernel import Chain, Kernel, iso
+
+SERVICE = "aetherra"
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+NO_CACHE = "no-cache"
+
+HEALTH_WORDS = {"starting": "starting", "ready": "healthy", "stopping": "stopping", "stopped": "stopping"}
+"""The kernel's state -> the word that clients of the documents wait for."""
+
+
+class Health(Endpoint):
+    """`GET /health`: one body for the Hub's, the scripts' and the Aurora document; constant and cheap.
+
+    What works and what does not is told by `/health/ready`.
+    """
+
+    __slots__ = ("_body", "_kernel", "_made")
+
+    def __init__(self, kernel: Kernel, pattern: str) -> None:
+        super().__init__("GET", pattern, public=True, early=True)
+        self._kernel = kernel
+        self._made: tuple[int, str] = (0, "")
+        self._body = b""
+
+    async def answer(self, request: web.Request, match: Match) -> Answer:
+        """Return the status of the process, made anew once a second."""
+        kernel = self._kernel
+        made = (int(kernel.clock.now()), kernel.state)
+        if made != self._made:
+            self._made = made
+            self._body = json_answer(
+                {
+                    "status": HEALTH_WORDS[made[1]],
+                    "timestamp": iso(made[0]),
+                    "service": SERVICE,
+                    "version": kernel.version,
+                }
+            ).body
+        return Answer(200, self._body, cache=NO_CACHE)
+
+
+class Live(Endpoint):
+    """`GET /health/live`: the process runs and its loop turns."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__("GET", "/health/live", public=True, early=True)
+
+    async def answer(self, request: web.Request, match: Match) -> Answer:
+        """Return that it is alive."""
+        return json_answer({"status": "alive"})
+
+
+class Ready(Endpoint):
+    """`GET /health/ready`: what works, by component, and why not; 503 while something that all depends on does not."""
+
+    __slots__ = ("_insecure", "_kernel")
+
+    ESSENTIAL = ("kernel", "database", "policy")
+
+    def __init__(self, kernel: Kernel, insecure: str | None) -> None:
+        super().__init__("GET", "/health/ready", public=True, early=True)
+        self._kernel = kernel
+        self._insecure = insecure
+
+    async def answer(self, request: web.Request, match: Match) -> Answer:
+        """Return `ready` or `not_ready`, a truth value for each component, and the reasons."""
+        reasons = dict(await self._kernel.ready())
+        # What is remembered is remembered in this process; there is no cache beside it that could be away.
+        reasons.setdefault("cache", None)
+        ready = all(reasons.get(name) is None for name in self.ESSENTIAL)
+        if self._insecure is not None:
+            reasons["bind"] = self._insecure
+        body = {
+            "status": "ready" if ready else "not_ready",
+            "checks": {name: reason is None for name, reason in reasons.items()},
+            "reasons": {name: reason for name, reason in reasons.items() if reason is not None},
+            "timestamp": iso(self._kernel.clock.now()),
+        }
+        return json_answer(body, 200 if ready else 503, headers=b"" if ready else b"Retry-After: 1\r\n")
+
+
+class MetricsPage(Endpoint):
+    """`GET /metrics`: every declared metric in Prometheus' text format 0.0.4."""
+
+    __slots__ = ("_kernel",)
+
+    def __init__(self, kernel: Kernel) -> None:
+        super().__init__("GET", "/metrics", dialect="hub")
+        self._kernel = kernel
+
+    async def answer(self, request: web.Request, match: Match) -> Answer:
+        """Return the figures to whoever may read them."""
+        assert match.caller is not None
+        self._kernel.gate.require(Chain(match.caller), "metrics:read")
+        return Answer(200, self._kernel.metrics.expose(), content_type=METRICS_TYPE)
+
+
+def own_endpoints(kernel: Kernel, insecure: str | None) -> Iterable[Endpoint]:
+    """Return the hub's routes; `insecure` is the reason why its bind address is shown red, or None."""
+    return (
+        Health(kernel, "/health"),
+        Health(kernel, "/api/health"),
+        Live(),
+        Ready(kernel, insecure),
+        MetricsPage(kernel),
+    )
