@@ -1,0 +1,18 @@
+"""The Hub's own API dialect (`docs/http.md`): routes and field names, and nothing held.
+
+Every figure here comes from a service that measured it.
+"""
+
+from kernel import Plugin
+
+from . import events, kernel, memory, modules, site
+
+hub_api = Plugin(
+    "hub_api",
+    version="0.1.0",
+    description="The Hub dialect: /api/...",
+    category="api",
+)
+
+for part in (kernel, modules, events, site, memory):
+    part.add(hub_api)

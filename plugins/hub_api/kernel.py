@@ -1,0 +1,143 @@
+"""Status of the kernel: its loop, its event bus, the policy in force."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import msgspec
+
+from kernel import Context, Plugin, iso
+
+
+class KernelFigures(Protocol):
+    """What this dialect asks of the kernel."""
+
+    async def status(self) -> dict[str, Any]:
+        """Return state, uptime, scheduler and reload figures."""
+
+    async def bus(self) -> dict[str, Any]:
+        """Return the event bus's figures."""
+
+    async def store(self) -> dict[str, Any]:
+        """Return the store's figures."""
+
+
+class Policy(Protocol):
+    """What this dialect asks of the policy."""
+
+    async def snapshot(self) -> dict[str, Any]:
+        """Return the documented snapshot."""
+
+    async def meta(self) -> dict[str, Any]:
+        """Return hash, load time and last error."""
+
+
+class KernelMetrics(msgspec.Struct):
+    """The measured part of a kernel's status."""
+
+    tasks_processed: int
+    avg_task_latency_ms: float
+
+
+class Reloads(msgspec.Struct):
+    """Hot reloads since the start."""
+
+    enabled: bool
+    attempts: int
+    success: int
+    rollback: int
+
+
+class KernelStatus(msgspec.Struct):
+    """The kernel's state and figures; `uptime` in seconds, `cycle_count` dispatch cycles of the scheduler."""
+
+    running: bool
+    uptime: float
+    cycle_count: int
+    metrics: KernelMetrics
+    queue_sizes: dict[str, int]
+    hmr: Reloads
+
+
+def add(p: Plugin) -> None:
+    """Collect the doors on `p`."""
+    p.uses("kernel")(KernelFigures)
+    p.uses("policy")(Policy)
+    p.get("/api/kernel/status", needs="metrics:read", documented=True)(kernel_status)
+    p.get("/api/kernel/metrics", needs="metrics:read", documented=True)(kernel_metrics)
+    p.get("/api/keb/status", needs="metrics:read", documented=True)(bus_status)
+    p.get("/api/security/policy", needs="policy:read", documented=True)(policy)
+    p.get("/api/security/policy/meta", needs="system:admin", effect="read")(policy_meta)
+
+
+async def kernel_status(ctx: Context) -> KernelStatus:
+    """Return the kernel's state and figures, measured since the start."""
+    return _shown(await ctx.service("kernel", KernelFigures).status())
+
+
+def _shown(status: dict[str, Any]) -> KernelStatus:
+    scheduler = status["scheduler"]
+    return KernelStatus(
+        running=status["running"],
+        uptime=status["uptime"],
+        cycle_count=scheduler["cycles"],
+        metrics=KernelMetrics(scheduler["tasks_processed"], scheduler["avg_task_latency_ms"]),
+        queue_sizes={name: lane["queued"] for name, lane in scheduler["lanes"].items()},
+        hmr=msgspec.convert(status["hmr"], Reloads),
+    )
+
+
+async def kernel_metrics(ctx: Context) -> dict[str, Any]:
+    """Return all the figures of the kernel's parts: scheduler, supervisor, bus and store."""
+    handle = ctx.service("kernel", KernelFigures)
+    status = await handle.status()
+    return {
+        "hub_ts": iso(ctx.clock.now()),
+        "kernel": {
+            "running": status["running"],
+            "uptime": status["uptime"],
+            "metrics": {
+                "scheduler": status["scheduler"],
+                "supervisor": status["supervisor"],
+                "bus": await handle.bus(),
+                "store": await handle.store(),
+                "hmr": status["hmr"],
+            },
+        },
+    }
+
+
+class BusStatus(msgspec.Struct):
+    """The event bus: how many topics were seen, who subscribes, and what became of events."""
+
+    active: bool
+    topics: int
+    subscribers: int
+    events_published: int
+    events_delivered: int
+    events_dropped: int
+    events_pending: int
+
+
+async def bus_status(ctx: Context) -> BusStatus:
+    """Return the event bus's figures."""
+    figures = await ctx.service("kernel", KernelFigures).bus()
+    return BusStatus(
+        active=True,
+        topics=figures["topics"],
+        subscribers=figures["subscribers"],
+        events_published=figures["published"],
+        events_delivered=figures["delivered"],
+        events_dropped=figures["dropped"],
+        events_pending=figures["pending"],
+    )
+
+
+async def policy(ctx: Context) -> dict[str, Any]:
+    """Return the policy in force: who may do what, the network lists, and whether it is strict."""
+    return await ctx.service("policy", Policy).snapshot()
+
+
+async def policy_meta(ctx: Context) -> dict[str, Any]:
+    """Return the policy's version, hash, load time and last error."""
+    return await ctx.service("policy", Policy).meta()

@@ -1,0 +1,94 @@
+"""The script library, the checker, and running a source that comes along."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import msgspec
+
+from kernel import BadInput, Context, Plugin, Reply
+
+from .jobs import Scripts as Submitting
+from .jobs import accepted
+
+
+class Scripts(Protocol):
+    """What this part asks of the scripts."""
+
+    async def list(self) -> list[dict[str, Any]]:
+        """Return the library."""
+
+    async def check(self, source: str | None, name: str | None) -> dict[str, Any]:
+        """Check one."""
+
+
+class ScriptRow(msgspec.Struct):
+    """A script; `root` is `bundled`, or `operator` for the operator's own folder."""
+
+    name: str
+    description: str
+    root: str
+    size: int
+    modified_at: str
+
+
+class ScriptList(msgspec.Struct):
+    """The library."""
+
+    scripts: list[ScriptRow]
+    count: int
+
+
+class Checked(msgspec.Struct):
+    """What was found in a script: `ok` when it may run, errors and warnings, and the capabilities it can reach."""
+
+    ok: bool
+    name: str
+    diagnostics: list[dict[str, Any]]
+    capabilities: list[str]
+
+
+def add(p: Plugin) -> None:
+    """Collect the doors on `p`."""
+    p.uses("scripts")(Scripts)
+    p.get("/api/scripts", needs="script:check")(list_scripts)
+    p.post("/api/scripts/check", needs="script:check", effect="read")(check_script)
+    p.post("/api/scripts/run", needs="script:run", status=201)(run_script)
+
+
+async def list_scripts(ctx: Context) -> ScriptList:
+    """List the scripts of the library with what their headers say about them."""
+    rows = [msgspec.convert(one, ScriptRow) for one in await ctx.service("scripts", Scripts).list()]
+    return ScriptList(rows, len(rows))
+
+
+async def check_script(ctx: Context, source: str | None = None, name: str | None = None) -> Checked:
+    """Check a source, or a script of the library, without running it."""
+    if source is None and name is None:
+        raise BadInput("expected `source`, or the `name` of a script of the library", details={"field": "source"})
+    return msgspec.convert(await ctx.service("scripts", Scripts).check(source=source, name=name), Checked)
+
+
+async def run_script(
+    ctx: Context,
+    name: str | None = None,
+    source: str | None = None,
+    parameters: dict[str, Any] | None = None,
+    context: dict[str, Any] | None = None,
+    priority: int | str = "normal",
+    deadline_s: float | None = None,
+    wait: bool = False,
+) -> Reply:
+    """Run a script of the library, or the `source` given here; with `wait` the answer has the end, if it comes in 30 s.
+
+    `deadline_s` is how long it may run. A source runs as `inline/<name>`, with the rights of such scripts.
+    """
+    row = await ctx.service("scripts", Submitting).submit(
+        script_name=name,
+        parameters=parameters or {},
+        context=context or {},
+        source=source,
+        priority=priority,
+        deadline_s=deadline_s,
+    )
+    return await accepted(ctx, row, wait=wait)

@@ -1,0 +1,207 @@
+"""The Hub dialect's status pages and module operations, over the wire: documented fields, measured figures, rights."""
+
+import asyncio
+import json
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from hub_process import HubProcess, hub_process
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = (ROOT / "examples" / "hello.py").read_text()
+
+
+@dataclass
+class Client:
+    """A client over TCP (`user:local`) and one over the console socket (`core:console`)."""
+
+    hub: HubProcess
+    local: aiohttp.ClientSession
+    console: aiohttp.ClientSession
+
+    async def get(self, path: str, status: int = 200) -> Any:
+        async with self.local.get(self.hub.url + path) as response:
+            assert response.status == status, await response.text()
+            return await response.json()
+
+    async def post(self, path: str, body: Any = None, status: int = 200, *, console: bool = False) -> Any:
+        session, base = (self.console, "http://localhost") if console else (self.local, self.hub.url)
+        async with session.post(base + path, json=body) as response:
+            assert response.status == status, await response.text()
+            return await response.json()
+
+    async def version(self, number: int) -> None:
+        beside = self.hub.plugins / ".hello.new"
+        beside.write_text(EXAMPLE.replace("Hello", f"Hello {number}"))
+        beside.rename(self.hub.plugins / "hello.py")
+        async with asyncio.timeout(5):
+            while True:
+                async with self.local.get(self.hub.url + "/api/hello/Ada") as response:
+                    if f"Hello {number}" in await response.text():
+                        return
+
+
+@pytest.fixture
+async def client(tmp_path: Path) -> AsyncIterator[Client]:
+    async with hub_process(tmp_path / "home") as hub:
+        socket = aiohttp.UnixConnector(str(hub.home / "hub.sock"))
+        async with aiohttp.ClientSession() as local, aiohttp.ClientSession(connector=socket) as console:
+            yield Client(hub, local, console)
+
+
+async def test_kernel_status_has_the_documented_fields_and_they_move(client: Client) -> None:
+    status = await client.get("/api/kernel/status")
+    assert set(status) == {"running", "uptime", "cycle_count", "metrics", "queue_sizes", "hmr"}
+    assert set(status["queue_sizes"]) == {"high_priority", "normal_priority", "background"}
+    assert status["hmr"] == {"enabled": True, "attempts": 0, "success": 0, "rollback": 0}
+    await client.version(1)
+    await client.version(2)
+    later = await client.get("/api/kernel/status")
+    assert later["hmr"] == {"enabled": True, "attempts": 1, "success": 1, "rollback": 0}
+    assert later["uptime"] > status["uptime"]
+
+
+async def test_kernel_metrics_have_the_documented_envelope(client: Client) -> None:
+    metrics = await client.get("/api/kernel/metrics")
+    assert set(metrics) == {"hub_ts", "kernel"}
+    assert {"scheduler", "supervisor", "bus", "store", "hmr"} == set(metrics["kernel"]["metrics"])
+    assert metrics["kernel"]["metrics"]["store"]["writes"] >= 0
+
+
+async def test_the_bus_counts_what_it_publishes(client: Client) -> None:
+    before = await client.get("/api/keb/status")
+    assert {"active", "topics", "subscribers", "events_published", "events_delivered"} <= set(before)
+    await client.version(1)
+    assert (await client.get("/api/keb/status"))["events_published"] > before["events_published"]
+
+
+async def test_plugins_are_listed_with_their_state_and_a_broken_edit_with_its_reason(client: Client) -> None:
+    await client.version(1)
+    listed = await client.get("/api/plugins")
+    assert listed["count"] == len(listed["plugins"])
+    hello = next(p for p in listed["plugins"] if p["name"] == "hello")
+    assert (hello["version"], hello["status"], hello["reason"]) == ("1.0.0", "active", None)
+    (client.hub.plugins / "hello.py").write_text("def broken(:")
+    async with asyncio.timeout(5):
+        while (shown := await client.get("/api/plugins/hello"))["reason"] is None:
+            pass
+    assert "hello.py:1: SyntaxError" in shown["reason"]
+    assert shown["status"] == "active"
+    assert await client.get("/api/hello/Ada") == "Hello 1, Ada!"
+
+
+async def test_module_figures_follow_what_happens(client: Client) -> None:
+    before = await client.get("/api/klm/status")
+    await client.version(1)
+    await client.version(2)
+    after = await client.get("/api/klm/status")
+    assert after["modules_active"] == before["modules_active"] + 1
+    assert after["recent_reloads"] == before["recent_reloads"] + 1
+    modules = await client.get("/api/klm/modules")
+    hello = next(m for m in modules["modules"] if m["name"] == "hello")
+    assert hello["generation"] == 2
+    assert hello["calls"] >= 1
+
+
+async def test_a_rollback_needs_the_console_and_serves_the_previous_version(client: Client) -> None:
+    await client.version(1)
+    await client.version(2)
+    refused = await client.post("/api/klm/modules/hello/rollback", status=403)
+    assert refused["code"] == "CAPABILITY_DENIED"
+    assert "plugin:manage" in refused["error"]
+    await client.post("/api/klm/modules/hello/rollback", console=True)
+    assert await client.get("/api/hello/Ada") == "Hello 1, Ada!"
+    history = await client.get("/api/klm/history")
+    assert [s["action"] for s in history["history"] if s["plugin"] == "hello"] == ["rollback", "reload", "load"]
+
+
+async def test_a_plugin_is_disabled_and_enabled_from_the_console(client: Client) -> None:
+    await client.version(1)
+    await client.post("/api/plugins/hello/disable", console=True)
+    assert (await client.get("/api/hello/Ada", status=404))["code"] == "NOT_FOUND"
+    await client.post("/api/plugins/hello/enable", console=True)
+    assert await client.get("/api/hello/Ada") == "Hello 1, Ada!"
+
+
+async def test_a_reload_of_a_broken_file_is_refused_with_the_reason(client: Client) -> None:
+    await client.version(1)
+    (client.hub.plugins / "hello.py").write_text("def broken(:")
+    answer = await client.post("/api/klm/modules/hello/reload", console=True, status=409)
+    assert "SyntaxError" in answer["error"]
+    assert await client.get("/api/hello/Ada") == "Hello 1, Ada!"
+
+
+async def test_the_dialect_can_reload_itself_while_it_answers(client: Client) -> None:
+    answer = await client.post("/api/klm/modules/hub_api/reload", console=True)
+    assert answer["generation"] == 2
+    assert (await client.get("/api/klm/status"))["active"] is True
+
+
+async def test_an_unknown_plugin_is_answered_with_the_nearest_name(client: Client) -> None:
+    await client.version(1)
+    assert "did you mean 'hello'?" in (await client.get("/api/plugins/helo", status=404))["error"]
+
+
+async def test_the_policy_snapshot_has_exactly_the_documented_keys(client: Client) -> None:
+    snapshot = await client.get("/api/security/policy")
+    assert set(snapshot) == {"capabilities", "network", "strict_mode"}
+    assert snapshot["capabilities"]["allow"]["core:*"] == ["*"]
+    assert set(snapshot["network"]) == {"allowlist", "denylist"}
+    await client.get("/api/security/policy/meta", status=403)
+
+
+async def test_the_console_reads_the_policy_anew_and_hears_of_a_mistake(tmp_path: Path) -> None:
+    policies = tmp_path / "policies"
+    policies.mkdir()
+    main = policies / "default.toml"
+    shutil.copy(ROOT / "policies" / "default.toml", main)
+    async with hub_process(tmp_path / "home", "--policies", str(policies)) as hub:
+        socket = aiohttp.UnixConnector(str(hub.home / "hub.sock"))
+        async with aiohttp.ClientSession(connector=socket) as console:
+            async with console.post("http://localhost/api/security/reload", json={}) as response:
+                assert (await response.json())["stale"] is False
+            main.write_text(main.read_text() + "\nbroken = [")
+            async with console.post("http://localhost/api/security/reload", json={}) as response:
+                answer = await response.json()
+                assert (response.status, answer["code"]) == (400, "POLICY_REFUSED")
+                assert answer["details"]["file"].endswith("default.toml")
+
+
+async def test_stats_count_real_requests(client: Client) -> None:
+    first = await client.get("/api/stats")
+    second = await client.get("/api/stats")
+    assert second["requests_handled"] == first["requests_handled"] + 1
+    assert first["lyrixa_chat"] == {"registered": False, "status": "unavailable"}
+
+
+async def test_the_site_says_which_component_does_not_work(client: Client) -> None:
+    assert (await client.get("/api/site_status"))["status"] == "operational"
+    (client.hub.plugins / "sick.py").write_text("import no_such_module")
+    async with asyncio.timeout(5):
+        while (site := await client.get("/api/site_status"))["status"] == "operational":
+            pass
+    assert "no_such_module" in site["components"]["sick"]
+    assert site["components"]["kernel"] == "healthy"
+
+
+async def test_events_need_the_right_for_their_topics(client: Client) -> None:
+    answer = await client.get("/api/events?topics=%23", status=403)
+    assert "event:read" in answer["error"]
+    assert (await client.get("/api/events?topics=,", status=400))["code"] == "BAD_INPUT"
+
+
+async def test_module_events_pass_by_as_they_happen(client: Client) -> None:
+    async with client.local.get(client.hub.url + "/api/events?topics=module.*") as response:
+        assert response.headers["Content-Type"].startswith("text/event-stream")
+        await client.version(1)
+        async with asyncio.timeout(5):
+            async for line in response.content:
+                if line.startswith(b"data:"):
+                    event = json.loads(line[5:])
+                    break
+    assert (event["topic"], event["data"]["plugin"]) == ("module.loaded", "hello")
