@@ -101,15 +101,17 @@ class Kernel:
         await self.bus.publish(KERNEL_STARTED, {"version": self.version}, source="kernel")
 
     async def stop(self, grace_s: float = 10.0) -> None:
-        """Stop everything in reverse: work first, then plugins, the store last, once nobody uses it any more."""
+        """Stop everything in reverse: work, plugins, workers, then the store, once nobody uses it, and the bus."""
         if self.state in ("stopping", "stopped"):
             return
         self.state = "stopping"
         await self.bus.publish(KERNEL_STOPPING, {}, source="kernel")
         await self.scheduler.stop(grace_s)
         await self.modules.stop()
+        await self.supervisor.stop()
         await self.workers.stop()
         await self.store.close()
+        await self.bus.close()
         self.state = "stopped"
 
     async def _policy_changed(self, _event: Any) -> None:
@@ -172,7 +174,8 @@ class Kernel:
         for module in self.modules.known():
             generation = module.generation
             if generation is None:
-                reasons[module.name] = None if module.status == "disabled" else f"{module.status}: {module.reason}"
+                told = module.status in ("failed", "waiting", "refused")
+                reasons[module.name] = f"{module.status}: {module.reason}" if told else None
             elif generation.contribution.health is not None:
                 try:
                     async with self.clock.timeout(self.config.limits.open_s):

@@ -51,7 +51,8 @@ from kernel.watch import entries, watch
 
 log = logging.getLogger("kernel.modules")
 
-Status = Literal["active", "failed", "waiting", "refused", "disabled", "unloaded"]
+Status = Literal["loading", "active", "failed", "waiting", "refused", "disabled", "unloaded"]
+"""`loading` until the first load has ended one way or the other."""
 RENAME_GRACE_S = 0.1
 """How long a vanished file may take to come back: some editors delete before they write anew."""
 
@@ -77,7 +78,7 @@ class Module:
     name: str
     path: Path
     folder: Folder
-    status: Status = "unloaded"
+    status: Status = "loading"
     reason: str | None = None
     generation: Generation | None = None
     loads: int = 0
@@ -330,7 +331,7 @@ class Modules:
         known = self._modules.get(name)
         if known is not None:
             if known.path == path and known.status == "refused" and self._trusted(folder):
-                known.status, known.reason = "unloaded", None
+                known.status, known.reason = "loading", None
             if known.path != path:
                 taken = f"{path} is ignored: a plugin named {name} is loaded from {known.path}"
                 log.warning(taken)

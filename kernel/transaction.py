@@ -15,13 +15,21 @@ from kernel.sqlite_file import Params
 class Tx:
     """What `fn` of `Store.write` works with, in the writer's thread, under a savepoint; useless once it returned."""
 
-    __slots__ = ("_connection", "_guard", "_migrating", "_namespace", "_open", "_store", "events")
+    __slots__ = ("_connection", "_guard", "_has_bus", "_migrating", "_namespace", "_open", "_read_rows", "events")
 
     def __init__(
-        self, store: Store, connection: sqlite3.Connection, guard: _Guard, namespace: str, *, migrating: bool = False
+        self,
+        connection: sqlite3.Connection,
+        guard: Guard,
+        namespace: str,
+        *,
+        read_rows: int,
+        has_bus: bool,
+        migrating: bool = False,
     ) -> None:
-        self._store = store
         self._connection = connection
+        self._read_rows = read_rows
+        self._has_bus = has_bus
         self._guard = guard
         self._namespace = namespace
         self._migrating = migrating
@@ -48,14 +56,18 @@ class Tx:
 
     def all(self, sql: str, params: Params = (), limit: int | None = None) -> list[sqlite3.Row]:
         """Return the rows: at most `limit`, or all, and then `TooLarge` above the store's `read_rows`."""
-        return fetch(self.execute(sql, params), limit, self._store.read_rows)
+        return fetch(self.execute(sql, params), limit, self._read_rows)
 
     def publish(self, topic: str, data: Any = None) -> None:
         """Publish an event once this write is committed; it is dropped when the write fails."""
         check_topic(topic)
-        if self._store._bus is None:
+        if not self._has_bus:
             raise NotAvailable("this store was made without a bus; events of a write need one")
         self.events.append((topic, data))
+
+    def end(self) -> None:
+        """Make it useless: the function of the write has returned."""
+        self._open = False
 
     def _check(self, sql: str, params: Params) -> None:
         if not self._open:
@@ -64,11 +76,13 @@ class Tx:
 
 
 def fetch(cursor: sqlite3.Cursor, limit: int | None, bound: int) -> list[sqlite3.Row]:
+    """Return at most `limit` rows, or without a limit all of them, and then `TooLarge` above `bound`."""
     rows: list[sqlite3.Row] = cursor.fetchmany(bound + 1 if limit is None else limit)
     return bounded(rows, limit, bound)
 
 
 def bounded(rows: list[sqlite3.Row], limit: int | None, bound: int) -> list[sqlite3.Row]:
+    """Return the rows, or raise `TooLarge` when nobody said how many and there are more than `bound`."""
     if limit is None and len(rows) > bound:
         raise TooLarge(f"a read has more than {bound} rows; say LIMIT, or how many with limit=", code="TOO_MANY_ROWS")
     return rows

@@ -64,7 +64,8 @@ async def test_relative_imports_of_a_package_come_from_the_snapshot_not_the_disk
     package = tmp_path / "pair"
     package.mkdir()
     (package / "__init__.py").write_text(
-        "from kernel import Plugin\nfrom . import inner\nfrom .inner.deep import WORD\npair = Plugin('pair', version='1.0.0')\n"
+        "from kernel import Plugin\nfrom . import inner\nfrom .inner.deep import WORD\n"
+        "pair = Plugin('pair', version='1.0.0')\n"
         "async def late():\n    from . import other\n    return other.WORD\n"
     )
     (package / "inner").mkdir()

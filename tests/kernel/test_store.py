@@ -33,8 +33,9 @@ from kernel.errors import (
     StorageFull,
     TooLarge,
 )
-from kernel.store import Store, StoreHandle, Tx
+from kernel.store import Store, StoreHandle
 from kernel.testing import Recording
+from kernel.transaction import Tx
 
 ROWS = (1, "rows", "CREATE TABLE t__rows (id INTEGER PRIMARY KEY, x TEXT UNIQUE);")
 
@@ -43,7 +44,8 @@ import asyncio
 import sys
 
 from kernel.clock import SystemClock
-from kernel.store import Store, Tx
+from kernel.store import Store
+from kernel.transaction import Tx
 
 
 async def main(path: str) -> None:
