@@ -1,0 +1,192 @@
+"""Metering: how many steps, how much time, depth and memory a run may use (language reference, 18.1, 18.2, 22).
+
+Generated code draws steps from `Budget.fuel`, a chain of slices; between two slices the budget looks at cancellation,
+time and memory. Who runs out gets a `Halt` that no `catch` sees, and a little grace for its `finally` blocks.
+"""
+
+import os
+import resource
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain, repeat
+from typing import Any, Final
+
+from .values import Cancelled, Halt, LimitError, limit_error
+
+SLICE: Final = 4096
+GRACE_STEPS: Final = 1000
+GRACE_S: Final = 0.4
+_MIB: Final = 1 << 20
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+LARGE: Final = 1 << 16
+"""Strings and lists from this size on are charged against memory the moment they are made."""
+
+SHIPPED: Final[dict[str, int | float]] = {
+    "steps": 10_000_000,
+    "active_s": 60,
+    "wall_s": 900,
+    "depth": 128,
+    "charged_mb": 64,
+    "text_mb": 4,
+    "items": 1_000_000,
+    "output_kb": 1024,
+    "log_records": 5000,
+}
+"""The limits counted here, as shipped; what a job names replaces them."""
+
+
+class Budget:
+    """What one run may still use. `cancel()` may be called from any thread."""
+
+    def __init__(self, limits: Mapping[str, Any], clock: Callable[[], float] = time.monotonic) -> None:
+        """`limits` has names of `[limits]` in the policy, those missing are as shipped. ValueError for a bad number."""
+        values = {name: limits.get(name, shipped) for name, shipped in SHIPPED.items()}
+        for name, value in values.items():
+            if type(value) not in (int, float) or not value > 0:
+                raise ValueError(f"limit {name} must be a number above 0, not {value!r}")
+        self.values = values
+        self.text_limit = int(values["text_mb"] * _MIB)
+        self.item_limit = int(values["items"])
+        self.fuel: Iterator[None] = chain.from_iterable(_Slices(self))
+        self.depth: Any = _Bottom(int(values["depth"]))
+        for _ in range(int(values["depth"])):
+            self.depth = (self.depth,)
+        self.halted: Halt | None = None
+        self._steps_left = int(values["steps"])
+        self._clock = clock
+        self._started = clock()
+        self._cpu = time.thread_time()
+        self._parked = 0.0
+        self._cancelled = threading.Event()
+        self._reason = "the job was cancelled"
+        self._grace_steps = GRACE_STEPS
+        self._grace_until = 0.0
+        self._charged = 0
+        self._charge_limit = int(values["charged_mb"] * _MIB)
+        self._resident = _resident()
+
+    @property
+    def steps_used(self) -> int:
+        """Steps drawn so far, counted by whole slices."""
+        return int(self.values["steps"]) - self._steps_left
+
+    def cancel(self, reason: str = "the job was cancelled") -> None:
+        """Makes the run stop at its next slice or host call."""
+        self._reason = reason
+        self._cancelled.set()
+
+    def parked(self, seconds: float) -> None:
+        """Time that does not count as wall time."""
+        self._parked += seconds
+
+    def check(self) -> None:
+        """Raises what ends the run, if something does: cancellation, active or wall time, memory."""
+        halt = self._reason_to_stop()
+        if halt is not None:
+            raise halt
+
+    def spend(self, steps: int) -> None:
+        """Charges steps that were not drawn one by one."""
+        if self.halted is not None:
+            self._grace_steps -= steps
+            return
+        self._steps_left -= steps
+        if self._steps_left < 0:
+            raise self._halt(self._too_many_steps())
+
+    def charge(self, size: int) -> None:
+        """Counts bytes that a large value took; looks at the process itself once the count passes the limit."""
+        self._charged += size
+        if self._charged > self._charge_limit and self.halted is None:
+            grown = _resident() - self._resident
+            if grown >= self._charge_limit:
+                raise self._halt(self._too_much_memory())
+            self._charged = min(max(grown, 0), self._charge_limit * 3 // 4)
+
+    def next_slice(self) -> Iterator[None]:
+        """The next piece of fuel, or one that raises what ends the run when it is drawn."""
+        if self.halted is not None:
+            return self._grace()
+        halt = self._reason_to_stop()
+        if halt is None and self._steps_left <= 0:
+            halt = self._halt(self._too_many_steps())
+        if halt is not None:
+            return map(_throw, (halt,))
+        size = min(SLICE, self._steps_left)
+        self._steps_left -= size
+        return repeat(None, size)
+
+    def _grace(self) -> Iterator[None]:
+        assert self.halted is not None
+        if self._grace_steps <= 0 or self._clock() > self._grace_until:
+            return map(_throw, (type(self.halted)(self.halted.message, self.halted.data),))
+        size = min(100, self._grace_steps)
+        self._grace_steps -= size
+        return repeat(None, size)
+
+    def _reason_to_stop(self) -> Halt | None:
+        if self.halted is not None:
+            if self._clock() <= self._grace_until:
+                return None
+            return type(self.halted)(self.halted.message, self.halted.data)
+        if self._cancelled.is_set():
+            return self._halt(Cancelled(self._reason))
+        values = self.values
+        if time.thread_time() - self._cpu > values["active_s"]:
+            return self._halt(limit_error("active_s", values["active_s"], "the script computed for too long"))
+        if self._clock() - self._started - self._parked > values["wall_s"]:
+            return self._halt(limit_error("wall_s", values["wall_s"], "the job took too long"))
+        if _resident() - self._resident > self._charge_limit:
+            return self._halt(self._too_much_memory())
+        return None
+
+    def _halt(self, halt: Halt) -> Halt:
+        self.halted = halt
+        self._grace_until = self._clock() + GRACE_S
+        return halt
+
+    def _too_many_steps(self) -> LimitError:
+        return limit_error("steps", self.values["steps"], "the script took too many steps")
+
+    def _too_much_memory(self) -> LimitError:
+        return limit_error("charged_mb", self.values["charged_mb"], "the script holds too much data")
+
+
+class _Slices:
+    """The source of the chain: it never ends and never raises, for either would end the chain for good."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+
+    def __iter__(self) -> "Iterator[Iterator[None]]":
+        return self
+
+    def __next__(self) -> Iterator[None]:
+        return self._budget.next_slice()
+
+
+class _Bottom:
+    """The end of the chain of frames: unpacking it is one call too deep."""
+
+    def __init__(self, depth: int) -> None:
+        self._depth = depth
+
+    def __iter__(self) -> Iterator[None]:
+        raise limit_error("depth", self._depth, "functions call each other too deep")
+
+
+def _throw(halt: Halt) -> None:
+    raise halt
+
+
+def _resident() -> int:
+    """Bytes the process holds in memory; the most it ever held where that cannot be read."""
+    try:
+        fd = os.open("/proc/self/statm", os.O_RDONLY)
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    try:
+        return int(os.read(fd, 128).split()[1]) * _PAGE
+    finally:
+        os.close(fd)

@@ -1,0 +1,486 @@
+"""The builder's half for entries, items, verbs and phrases: which of them have a meaning of their own (sections
+8.3, 13, 14)."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, cast
+
+import msgspec
+
+from . import nodes
+from .errors import SyntaxProblem
+from .expression_builder import ExpressionBuilder
+from .tokens import Token, join
+from .words import VERBS
+
+Children = list[Any]
+
+_FLAGS = frozenset({"consciousness", "memory", "identity", "agent", "agents", "local_ai", "model"})
+_EVENT_WORDS = ("event", "approval")
+
+
+class EntryBuilder(ExpressionBuilder):
+    """Builds entries, items, phrases and verb statements."""
+
+    # ------------------------------------------------------------ entries
+
+    def entry(self, c: Children) -> nodes.Stmt:
+        key: Token = c[0]
+        block = c[-1] if len(c) > 1 and type(c[-1]) is nodes.Block else None
+        value = c[1] if len(c) > 1 and c[1] is not block else None
+        value = symbolic(value)
+        last = block or value or key
+        span = join(key.span, last.span)
+        kind, _, item = key.data
+        plain = nodes.Entry(span, self.key_text(key), value, block, key.type == "STRING" or key.text[:1] in "\"'")
+        if kind in ("data", "declaration") or item or plain.quoted or not key.text[:1].isidentifier():
+            return plain
+        if kind == "command" and key.text in ("input", "inputs", "output", "outputs"):
+            return plain
+        return self._in_code(plain, key)
+
+    def entry_raw(self, c: Children) -> nodes.Stmt:
+        key, raw, options = c[0], c[1], c[2]
+        block = c[3] if len(c) > 3 else None
+        title = nodes.Text(raw.span, raw.data, True)
+        last = block or (options[-1][1] if options else raw)
+        span = join(key.span, last.span)
+        kind, _, item = key.data
+        if key.text != "goal" or kind in ("data", "declaration") or item:
+            entry = nodes.Entry(span, self.key_text(key), title, block)
+            if kind == "code" and not item and key.type != "STRING" and key.text != "goal":
+                return nodes.Assign(span, nodes.Name(key.span, key.text), "=", title, None, None, True)
+            return entry
+        values = {word.text: nodes.Text(text.span, text.data, True) for word, text in options}
+        return nodes.Goal(span, title, values.get("priority"), values.get("deadline"), values.get("metrics"), block)
+
+    def append_raw(self, c: Children) -> list[Any]:
+        c[0].append((c[1], c[2]))
+        return cast(list[Any], c[0])
+
+    def key_text(self, token: Token) -> str:
+        """The text of a key, quotes resolved."""
+        if token.text[:1] in "\"'" or token.text[:2] in ("r'", 'r"', "f'", 'f"'):
+            value = self.string([Token("STRING", token.text, token.span, False, _prefix(token.text))])
+            if type(value) is not nodes.Text:
+                raise SyntaxProblem("AE106", "a key cannot be computed here", token.span.start, token.span.end)
+            return value.value
+        return token.text
+
+    def _in_code(self, entry: nodes.Entry, key: Token) -> nodes.Stmt:
+        """What an entry at statement level means."""
+        name, value, body = entry.key, entry.value, entry.body
+        if name == "meta" and body is None and value is not None:
+            return self._plugin_line(entry)
+        if name == "goal" and value is not None:
+            return self._goal(entry)
+        if name == "plugin" and value is not None and body is None:
+            return self._plugin_line(entry)
+        if name == "command" and body is not None:
+            return self._command(entry, body)
+        if name in _FLAGS and body is None and value is not None:
+            return self._flag(entry)
+        if name in VERBS:
+            return self._verb_entry(entry, key)
+        if body is not None:
+            return self._record(entry, key)
+        if type(value) is nodes.BareComparison:
+            raise SyntaxProblem(
+                "AE106", "a bare comparison is data, not a value", value.span.start, value.span.end,
+                expected=("an expression",),
+            )  # fmt: skip
+        target = nodes.Name(key.span, name)
+        if value is None:
+            value = nodes.Null(key.span)
+        if type(value) is nodes.TextPhrase:
+            value = nodes.Text(value.span, value.text, True)
+        return nodes.Assign(entry.span, target, "=", cast(nodes.Expr, value), None, None, True)
+
+    def _record(self, entry: nodes.Entry, key: Token) -> nodes.Stmt:
+        """`limits:` with deeper lines: data bound to the name."""
+        return nodes.Assign(entry.span, nodes.Name(key.span, entry.key), "=", as_data(self, entry), None, None, True)
+
+    def _goal(self, entry: nodes.Entry) -> nodes.Stmt:
+        value: Any = entry.value
+        options: dict[str, nodes.Expr] = {}
+        if type(value) is nodes.TextPhrase or type(value) is nodes.VerbPhrase:
+            first, *rest = value.slots
+            options = {slot.key: slot.value for slot in rest if type(slot) is nodes.SlotKey}
+            if type(first) is nodes.SlotExpr and len(options) == len(rest) and type(value) is nodes.TextPhrase:
+                value = first.value
+            else:
+                value = nodes.Text(value.span, value.text, True)
+        return nodes.Goal(
+            entry.span, value, options.get("priority"), options.get("deadline"), options.get("metrics"), entry.body
+        )
+
+    def _flag(self, entry: nodes.Entry) -> nodes.Stmt:
+        value: Any = entry.value
+        options: tuple[nodes.SlotKey, ...] = ()
+        if type(value) is nodes.TextPhrase:
+            first, *rest = value.slots
+            options = tuple(slot for slot in rest if type(slot) is nodes.SlotKey)
+            if type(first) is nodes.SlotExpr and len(options) == len(rest):
+                value = symbolic(first.value)
+            else:
+                options = ()
+        return nodes.HeaderFlag(entry.span, entry.key, value, options)
+
+    def _plugin_line(self, entry: nodes.Entry) -> nodes.Stmt:
+        value: Any = entry.value
+        if type(value) is nodes.TextPhrase:
+            first, *rest = value.slots
+            if type(first) is nodes.SlotExpr:
+                return nodes.PluginLine(entry.span, first.value, tuple(rest), value.text)
+        if type(value) is nodes.VerbPhrase:
+            head = nodes.Name(value.span, value.verb, "symbol")
+            return nodes.PluginLine(entry.span, head, value.slots, f"{value.verb} {value.text}")
+        text = self.source.text[value.span.start : value.span.end]
+        return nodes.PluginLine(entry.span, value, (), text)
+
+    def _verb_entry(self, entry: nodes.Entry, key: Token) -> nodes.Stmt:
+        """`log: "x"`, `recall: words from today`, `wait: 5`."""
+        value: Any = entry.value
+        slots: tuple[nodes.Slot, ...] = ()
+        text = ""
+        if value is not None:
+            text = self.source.text[value.span.start : value.span.end]
+            if type(value) is nodes.TextPhrase:
+                slots, text = value.slots, value.text
+            else:
+                slots = (nodes.SlotExpr(value.span, value),)
+        phrase = nodes.VerbPhrase(entry.span, entry.key, entry.key, slots, text)
+        return self._verb_statement(entry.span, phrase, entry.body, colon=True)
+
+    def _command(self, entry: nodes.Entry, body: nodes.Block) -> nodes.Stmt:
+        if type(entry.value) is not nodes.Text:
+            raise SyntaxProblem(
+                "AE106", "a command is named by a text", entry.span.start, entry.span.end, expected=('command: "word"',)
+            )
+        inputs: list[nodes.Param] = []
+        outputs: list[str] = []
+        code = []
+        for statement in body.body:
+            if type(statement) is nodes.Entry and statement.key in ("input", "inputs"):
+                inputs += [nodes.Param(statement.span, name) for name in _words(statement)]
+            elif type(statement) is nodes.Entry and statement.key in ("output", "outputs"):
+                outputs += _words(statement)
+            else:
+                code.append(statement)
+        return nodes.Command(
+            entry.span, entry.value.value, tuple(inputs), tuple(outputs), nodes.Block(body.span, tuple(code))
+        )
+
+    # ------------------------------------------------------------ values
+
+    def hyphword(self, c: Children) -> nodes.Text:
+        return nodes.Text(c[0].span, c[0].text, True)
+
+    def bare_comparison(self, c: Children) -> nodes.BareComparison:
+        return nodes.BareComparison(join(c[0].span, c[1].span), c[0].text, c[1])
+
+    def phrase(self, c: Children) -> Any:
+        verb, text = c[0].data
+        slots = tuple(c[1])
+        span = join(c[0].span, slots[-1].span)
+        if verb:
+            return nodes.VerbPhrase(span, c[0].text, verb, slots, text)
+        if _is_call_phrase(slots):
+            return nodes.VerbPhrase(span, "", "", slots, text)
+        return nodes.TextPhrase(span, slots, text)
+
+    # ------------------------------------------------------------ slots
+
+    def more_slots(self, c: Children) -> list[nodes.Slot]:
+        c[0].append(c[1])
+        return cast(list[nodes.Slot], c[0])
+
+    def slot_expr(self, c: Children) -> nodes.Slot:
+        return nodes.SlotExpr(c[0].span, symbolic(c[0]))
+
+    def slot_juxt(self, c: Children) -> nodes.Slot:
+        return nodes.SlotExpr(c[1].span, symbolic(c[1]), bool(c[0].data))
+
+    def slot_word(self, c: Children) -> nodes.Slot:
+        return nodes.SlotWord(c[-1].span, c[-1].text)
+
+    def slot_prep(self, c: Children) -> nodes.Slot:
+        value = symbolic(c[1]) if len(c) > 1 else None
+        return nodes.SlotPrep(join(c[0].span, c[-1].span), c[0].data, value)
+
+    def slot_prep_word(self, c: Children) -> nodes.Slot:
+        text = nodes.Text(c[1].span, c[1].text, True)
+        return nodes.SlotPrep(join(c[0].span, c[1].span), c[0].data, text)
+
+    def slot_key(self, c: Children) -> nodes.Slot:
+        return nodes.SlotKey(join(c[0].span, c[1].span), c[0].text, symbolic(c[1]))
+
+    def slot_guard(self, c: Children) -> nodes.Slot:
+        slots: list[nodes.Slot] = c[1]
+        span = join(c[0].span, slots[-1].span)
+        first = slots[0]
+        if len(slots) == 1 and type(first) is nodes.SlotExpr:
+            value = first.value
+            if type(value) is nodes.Name and value.role == "symbol":
+                value = nodes.Name(value.span, value.name, "signal")
+            return nodes.SlotGuard(span, c[0].text, value)
+        return nodes.SlotGuard(span, c[0].text, None, tuple(slots))
+
+    def slot_arrow(self, c: Children) -> nodes.Slot:
+        self.check_target(c[1])
+        return nodes.SlotArrow(join(c[0].span, c[1].span), c[1])
+
+    # ------------------------------------------------------------ statements that are phrases
+
+    def verb(self, c: Children) -> nodes.Stmt:
+        token: Token = c[0]
+        base, text = token.data
+        block = c[-1] if type(c[-1]) is nodes.Block else None
+        slots = tuple(c[1]) if len(c) > 1 and type(c[1]) is list else ()
+        span = join(token.span, (block or (slots[-1] if slots else token)).span)
+        head = join(token.span, slots[-1].span) if slots else token.span
+        phrase = nodes.VerbPhrase(head, token.text, base, slots, text)
+        return self._verb_statement(span, phrase, block, colon=False)
+
+    def _verb_statement(
+        self, span: nodes.Span, phrase: nodes.VerbPhrase, block: nodes.Block | None, *, colon: bool
+    ) -> nodes.Stmt:
+        first = phrase.slots[0] if phrase.slots else None
+        value = first.value if type(first) is nodes.SlotExpr else None
+        if phrase.verb == "use" and type(value) is nodes.Path:
+            return _use(span, value, phrase.slots[1:])
+        if phrase.verb == "wait" and phrase.slots:
+            return _wait(span, phrase)
+        if phrase.verb == "expose_command":
+            return _expose(span, phrase)
+        if phrase.verb == "goal" and (type(value) is nodes.Text or type(value) is nodes.TextTemplate):
+            options = {slot.key: slot.value for slot in phrase.slots if type(slot) is nodes.SlotKey}
+            return nodes.Goal(
+                span, value, options.get("priority"), options.get("deadline"), options.get("metrics"), block
+            )
+        return nodes.VerbStmt(span, phrase, block, colon)
+
+    def phrase_stmt(self, c: Children) -> nodes.Stmt:
+        """`f(..) as "t"`, `e -> x`, or the phrase of an item."""
+        verb, text = c[0].data
+        slots: list[nodes.Slot] = c[1]
+        block = c[2] if len(c) > 2 else None
+        span = join(c[0].span, slots[-1].span)
+        first = slots[0]
+        if type(first) is nodes.SlotExpr:
+            value = _unsymbolic(first.value)
+            if type(value) in (nodes.Call, nodes.MethodCall):
+                if block is not None:
+                    rest = (nodes.SlotExpr(block.span, as_data(self, nodes.Entry(span, "", None, block))),)
+                    return nodes.CallStmt(span, value, (*slots[1:], *rest), text)
+                return nodes.CallStmt(span, value, tuple(slots[1:]), text)
+            arrows = [slot for slot in slots[1:] if type(slot) is nodes.SlotArrow]
+            guards = [slot for slot in slots[1:] if type(slot) is nodes.SlotGuard]
+            if verb is not None and len(slots) - 1 == len(arrows) + len(guards) and len(arrows) < 2 and len(guards) < 2:
+                target = arrows[0].target if arrows else None
+                return nodes.ArrowStmt(span, value, target, guards[0] if guards else None)
+        phrase = nodes.TextPhrase(span, tuple(slots), text)
+        return nodes.Entry(span, "", phrase, block)
+
+    def await_stmt(self, c: Children) -> nodes.Stmt:
+        slots: list[nodes.Slot] = c[1]
+        span = join(c[0].span, slots[-1].span)
+        first = slots[0]
+        subject = first.value if type(first) is nodes.SlotExpr and len(slots) > 1 else None
+        if type(subject) is nodes.Name and subject.name in _EVENT_WORDS:
+            return _await_event(span, subject.name, slots[1:])
+        values = []
+        for slot in slots:
+            if type(slot) is not nodes.SlotExpr:
+                raise SyntaxProblem(
+                    "AE106", "this cannot be awaited", slot.span.start, slot.span.end,
+                    expected=("await a, b", 'await event "name" for 5m'),
+                )  # fmt: skip
+            values.append(_unsymbolic(slot.value))
+        return nodes.AwaitValues(span, tuple(values))
+
+    def item(self, c: Children) -> nodes.Stmt:
+        token: Token = c[0]
+        block = c[-1] if len(c) > 1 and type(c[-1]) is nodes.Block else None
+        content = c[1] if len(c) > 1 and c[1] is not block else None
+        if type(content) is nodes.Entry and block is None and content.value is not None and content.body is not None:
+            block, content = content.body, msgspec.structs.replace(content, body=None)
+        last = block or content or token
+        number = int(token.text) if token.text.isdecimal() and len(token.text) < 10 else None
+        return nodes.Item(join(token.span, last.span), content, block, number)
+
+
+# ---------------------------------------------------------------- symbols and data
+
+
+def symbolic(value: Any) -> Any:
+    """The value with bare names as symbols, where it stands as a whole or as element of a list (section 7)."""
+    if type(value) is nodes.Name:
+        return value if value.sigil else nodes.Name(value.span, value.name, "symbol")
+    if type(value) is nodes.ListExpr and any(type(e) in (nodes.Name, nodes.ListExpr) for e in value.elements):
+        return nodes.ListExpr(value.span, tuple(symbolic(element) for element in value.elements))
+    return value
+
+
+def _unsymbolic(value: nodes.Expr) -> nodes.Expr:
+    if type(value) is nodes.Name and value.role == "symbol":
+        return nodes.Name(value.span, value.name, "value")
+    return value
+
+
+def as_data(builder: EntryBuilder, statement: nodes.Stmt) -> nodes.Expr:
+    """An entry or section with its deeper lines as one expression: a dict of its entries, or a list of its items."""
+    work: list[tuple[Any, list[Any]]] = [(statement, [])]
+    order: list[tuple[Any, list[Any]]] = []
+    while work:
+        node, parts = work.pop()
+        order.append((node, parts))
+        for child in _children(builder, node):
+            inner: list[Any] = []
+            parts.append((child, inner))
+            work.append((child, inner))
+    built: dict[int, nodes.Expr] = {}
+    for node, parts in reversed(order):
+        built[id(node)] = _datum(node, [(child, built[id(child)]) for child, _ in parts])
+    return built[id(statement)]
+
+
+def _children(builder: EntryBuilder, node: Any) -> list[Any]:
+    body = getattr(node, "body", None)
+    children = list(body.body) if body is not None else []
+    content = node.content if type(node) is nodes.Item else None
+    if type(content) is nodes.Section or (type(content) is nodes.Entry and content.key):
+        children.insert(0, content)
+    for child in children:
+        if type(child) not in (nodes.Entry, nodes.Item, nodes.Section):
+            raise SyntaxProblem(
+                "AE106", "only entries and items stand in data", child.span.start, child.span.end,
+                expected=("key: value", "- item"),
+            )  # fmt: skip
+    return children
+
+
+def _datum(node: Any, children: list[tuple[Any, nodes.Expr]]) -> nodes.Expr:
+    span = node.span
+    if children and any(type(child) is nodes.Item for child, _ in children):
+        return nodes.ListExpr(span, tuple(value for _, value in children))
+    if children:
+        pairs = []
+        for child, value in children:
+            key = child.key if type(child) is nodes.Entry else child.name
+            pairs.append(nodes.Pair(child.span, nodes.Text(child.span, key), value))
+        return nodes.DictExpr(span, tuple(pairs))
+    if type(node) is nodes.Section:
+        return nodes.DictExpr(span, ())
+    return _scalar(node)
+
+
+def _scalar(node: Any) -> nodes.Expr:
+    value = node.value if type(node) is nodes.Entry else node.content
+    if type(value) is nodes.Entry:
+        value = value.value
+    if type(value) is nodes.ExprStmt:
+        return cast(nodes.Expr, symbolic(value.value))
+    if type(value) is nodes.VerbStmt:
+        words = f"{value.phrase.verb} {value.phrase.text}".strip()
+        return nodes.Text(value.span, words, True)
+    if type(value) is nodes.TextPhrase:
+        return nodes.Text(value.span, value.text, True)
+    if type(value) is nodes.BareComparison:
+        pairs = (
+            nodes.Pair(value.span, nodes.Text(value.span, "op"), nodes.Text(value.span, value.op)),
+            nodes.Pair(value.span, nodes.Text(value.span, "value"), value.value),
+        )
+        return nodes.DictExpr(value.span, pairs)
+    if value is None:
+        return nodes.Null(node.span)
+    if type(value) in nodes.EntryValue.__args__:  # type: ignore[attr-defined]
+        return cast(nodes.Expr, value)
+    raise SyntaxProblem("AE106", "a value is expected in data", node.span.start, node.span.end)
+
+
+# ---------------------------------------------------------------- single verbs
+
+
+def _prefix(text: str) -> str:
+    found = re.match(r"[rf]?", text)
+    return found.group() if found is not None else ""
+
+
+def _words(entry: nodes.Entry) -> list[str]:
+    """The names an `input:` entry lists."""
+    value: Any = entry.value
+    if type(value) is nodes.ListExpr:
+        return [element.name for element in value.elements if type(element) is nodes.Name]
+    if type(value) is nodes.Name:
+        return [value.name]
+    if type(value) is nodes.Text:
+        return [value.value]
+    if type(value) is nodes.TextPhrase:
+        return [slot.value.name for slot in value.slots
+                if type(slot) is nodes.SlotExpr and type(slot.value) is nodes.Name]  # fmt: skip
+    return []
+
+
+def _use(span: nodes.Span, path: nodes.Path, rest: tuple[nodes.Slot, ...]) -> nodes.Stmt:
+    name = path.path.rpartition("/")[2]
+    if rest:
+        alias = rest[0]
+        if (
+            len(rest) > 1
+            or type(alias) is not nodes.SlotPrep
+            or alias.prep != "as"
+            or type(alias.value) is not nodes.Name
+        ):
+            raise SyntaxProblem(
+                "AE106", "this cannot follow a module", alias.span.start, alias.span.end, expected=("as name",)
+            )
+        name = alias.value.name
+    return nodes.Use(span, path.path, name)
+
+
+def _wait(span: nodes.Span, phrase: nodes.VerbPhrase) -> nodes.Stmt:
+    first = phrase.slots[0]
+    if type(first) is not nodes.SlotExpr:
+        raise SyntaxProblem("AE106", "a duration is missing", span.start, span.end, expected=("wait 5", "wait 2 hours"))
+    if len(phrase.slots) == 1:
+        return nodes.Wait(span, _unsymbolic(first.value))
+    return nodes.Wait(span, nodes.Text(span, phrase.text, True))
+
+
+def _expose(span: nodes.Span, phrase: nodes.VerbPhrase) -> nodes.Stmt:
+    slots = phrase.slots
+    if len(slots) == 2 and type(slots[0]) is nodes.SlotExpr and type(slots[1]) is nodes.SlotArrow:
+        word, target = slots[0].value, slots[1].target
+        if type(word) is nodes.Text and type(target) is nodes.Name:
+            return nodes.ExposeCommand(span, word.value, target.name)
+    raise SyntaxProblem(
+        "AE106", "this command cannot be read", span.start, span.end, expected=('expose_command "word" -> handler',)
+    )
+
+
+def _await_event(span: nodes.Span, kind: str, slots: list[nodes.Slot]) -> nodes.Stmt:
+    subject = slots[0]
+    duration = target = None
+    if type(subject) is not nodes.SlotExpr:
+        raise SyntaxProblem("AE106", "a text is missing", span.start, span.end, expected=(f'await {kind} "..."',))
+    for slot in slots[1:]:
+        if type(slot) is nodes.SlotPrep and slot.prep == "for" and duration is None:
+            duration = slot.value
+        elif type(slot) is nodes.SlotArrow and target is None:
+            target = slot.target
+        else:
+            raise SyntaxProblem(
+                "AE106",
+                f"this cannot follow `await {kind}`",
+                slot.span.start,
+                slot.span.end,
+                expected=("for 5m", "-> x"),
+            )
+    return nodes.AwaitEvent(span, cast(Any, kind), subject.value, duration, target)
+
+
+def _is_call_phrase(slots: tuple[nodes.Slot, ...]) -> bool:
+    first = slots[0]
+    return type(first) is nodes.SlotExpr and type(first.value) in (nodes.Call, nodes.MethodCall)

@@ -1,0 +1,38 @@
+"""What a compile worker does with one script: parse, check, compile, and say what was found. Importing this loads the
+parser, so nothing that runs scripts does."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from .checker import capabilities, check
+from .compiler import compile_module
+from .errors import AetherError, Diagnostic
+from .parser import parse_with_warnings
+from .runtime import Compiled
+from .scanner import Limits
+
+_OF_SOURCE: Final = frozenset({"source_kb", "brackets", "blocks"})
+
+
+def compiled(source: str, name: str, limits: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """`{ok, diagnostics}`, with `ok` true also `code`, `meta`, `capabilities`. Of `limits` those of the source count
+    here (18.1): `source_kb`, `brackets` and `blocks`; the others are those of a run."""
+    bounds = Limits(**{key: value for key, value in (limits or {}).items() if key in _OF_SOURCE})
+    findings: list[Diagnostic] = []
+    try:
+        module, warnings = parse_with_warnings(source, name, bounds)
+        findings = sorted([*warnings, *check(module)], key=lambda found: (found.line, found.column))
+        if all(found.is_warning for found in findings):
+            code = compile_module(module)
+            return {
+                "ok": True,
+                "code": code,
+                "meta": Compiled(code).meta,
+                "capabilities": capabilities(module),
+                "diagnostics": msgspec.to_builtins(findings),
+            }
+    except AetherError as error:
+        findings = [*findings, *error.diagnostics]
+    return {"ok": False, "diagnostics": msgspec.to_builtins(findings)}

@@ -1,0 +1,277 @@
+"""Shaping of values, phrases, verb statements, assignments and expressions (rules 7 to 9 and the slots of section
+4)."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from .errors import SyntaxProblem
+from .heads import Heads
+from .layout import Line
+from .refine import first_juxtaposition, top_level
+from .tokens import ASSIGN_OPS, Token
+from .words import GUARDS, PREPOSITIONS, VERBS, nearest, verb_base
+
+_LITERALS = frozenset({"NUMBER", "UNITNUM", "PERCENT", "STRING", "REGEX", "VAR", "PATH", "TEMPLATE", "CLOCK", "WORD"})
+_SHELL = frozenset({"echo", "fi", "esac", "done", "sudo", "then"})
+_PYTHON = frozenset({"class", "with", "pass", "nonlocal", "del", "elif"})
+
+
+class Phrasing(Heads):
+    """What stands behind `=`, a colon or a verb, and lines that are nothing but that."""
+
+    def _value(
+        self, line: Line, tokens: list[Token], *, prose: bool, behind: Token | None = None, key: Token | None = None
+    ) -> None:
+        """The right side of an assignment, the value of an entry or of `return`: an expression or a phrase."""
+        if not tokens:
+            assert behind is not None
+            raise SyntaxProblem(
+                "AE106", f"nothing stands behind '{behind.text}'", behind.span.end, behind.span.end + 1,
+                expected=("an expression",),
+            )  # fmt: skip
+        if tokens[-1].type == "BLOCK" and prose and len(tokens) > 1 and tokens[-2].type != "=>":
+            block = self._entry_block(line, tokens)
+            if block:
+                tokens = tokens[:-1]
+        else:
+            block = None
+        first = tokens[0]
+        place = first_juxtaposition(tokens)
+        verb = first.type == "NAME" and verb_base(first.text) is not None and self._verb_value(tokens, place)
+        if verb:
+            line.out.append(first.retyped("PHRASE", (verb_base(first.text), self._raw_text(tokens[1:]))))
+            self._refine(line, tokens[1:], True)
+        elif place < 0 and not (prose and self._slotted(tokens)):
+            self._refine(line, tokens)
+        elif prose or self._starts_phrase(tokens, place):
+            line.out.append(Token("PHRASE", "", first.span, False, (None, self._raw_text(tokens))))
+            self._refine(line, tokens, True)
+        else:
+            raise self._side_by_side(tokens, place)
+        if block is not None:
+            self._block(line, block.data, block.span)
+
+    def _entry_block(self, line: Line, tokens: list[Token]) -> Token | None:
+        """The brace block of an entry such as `goal: "x" { .. }`."""
+        if any(token.type == "NAME" and token.text in ("if", "function", "else") for token in tokens):
+            return None
+        return tokens[-1]
+
+    def _verb_value(self, tokens: list[Token], place: int) -> bool:
+        """Does the verb at the start run? It does with slots behind, or with a dict."""
+        if len(tokens) == 1:
+            return False
+        second = tokens[1]
+        if place == 1:
+            return True
+        return second.type == "{" or (second.type == "NAME" and second.text in GUARDS and "else" not in
+                                      [token.text for token in tokens])  # fmt: skip
+
+    def _slotted(self, tokens: list[Token]) -> bool:
+        """`f(x) -> y` as the value of an entry."""
+        return any(tokens[at].type in ("->", ",") for at in top_level(tokens))
+
+    def _starts_phrase(self, tokens: list[Token], place: int) -> bool:
+        """`x = f(..) as y`: a call that goes on with a preposition."""
+        word = tokens[place]
+        return place > 1 and tokens[place - 1].type == ")" and word.type == "NAME" and word.text in PREPOSITIONS
+
+    def _side_by_side(self, tokens: list[Token], place: int) -> SyntaxProblem:
+        token = tokens[place]
+        return self._error(
+            "AE106", f"two words side by side: {_shown(tokens[place - 1])} and {_shown(token)}", token,
+            expected=("an operator", "end of line"), suggestion="is an operator, a comma or quotes missing?",
+        )  # fmt: skip
+
+    def _raw_text(self, tokens: list[Token]) -> str:
+        if not tokens:
+            return ""
+        end = tokens[-2] if tokens[-1].type == "BLOCK" and len(tokens) > 1 else tokens[-1]
+        return self.text[tokens[0].span.start : end.span.end]
+
+    # ------------------------------------------------------------ verbs, assignments, expressions
+
+    def _verb_or_phrase(self, line: Line, tokens: list[Token], item: bool) -> bool:
+        first = tokens[0]
+        second = tokens[1] if len(tokens) > 1 else None
+        base = verb_base(first.text) if first.type == "NAME" else None
+        if first.type == "NAME" and not self._goes_on(line, tokens, second, base):
+            return False
+        step = item and line.block.kind == "steps"
+        if base is not None and not step:
+            self._verb(line, tokens, base)
+            return True
+        if second is None and first.type == "NAME":
+            return False
+        if item:
+            line.kind = "item"
+            line.out.append(Token("PHRASE", "", first.span, False, (None, self._raw_text(tokens))))
+            self._refine(line, tokens, True)
+            return True
+        raise self._unknown_verb(tokens)
+
+    def _goes_on(self, line: Line, tokens: list[Token], second: Token | None, base: str | None) -> bool:
+        """Rule 7: does the name begin a verb statement?"""
+        if second is None:
+            return base is not None and (line.body is not None or base in VERBS)
+        type = second.type
+        if base is not None:
+            if type in ("{", "->", "BLOCK"):
+                return True
+            if type == "[":
+                close = tokens.index(second.close) if second.close in tokens else 0
+                return second.blank and not (close + 1 < len(tokens) and tokens[close + 1].type == "=")
+            if type in ("-", "!", "~"):
+                return second.blank and len(tokens) > 2 and not tokens[2].blank
+        if type in _LITERALS:
+            return True
+        if type != "NAME":
+            return False
+        if second.text in ("for", "in", "if", "unless", "when", "where"):
+            if base is None:
+                return second.text in ("for", "unless", "when", "where")
+            return not (second.text == "if" and any(token.text == "else" for token in tokens))
+        return first_juxtaposition(tokens[:3]) == 1
+
+    def _verb(self, line: Line, tokens: list[Token], base: str) -> None:
+        first = tokens[0]
+        payload = base == first.text and VERBS[base].payload
+        line.kind = "payload" if payload else "verb"
+        rest = tokens[1:]
+        block = rest[-1] if rest and rest[-1].type == "BLOCK" and (len(rest) == 1 or rest[-2].type != "=>") else None
+        if block is not None:
+            rest = rest[:-1]
+        if line.block.kind == "declaration" and len(rest) > 1 and rest[0].type == "{" and rest[-1] is rest[0].close:
+            line.kind = "entry"
+            line.out.append(first.retyped("KEY", ("declaration", False, False)))
+            self._refine(line, rest)
+            return
+        colon = rest and rest[-1].type == ":"
+        if colon:
+            rest = rest[:-1]
+        line.out.append(first.retyped("VERB", (base, self._raw_text(rest))))
+        self._refine(line, rest, True)
+        if block is not None:
+            self._block(line, block.data, block.span)
+
+    def _unknown_verb(self, tokens: list[Token]) -> SyntaxProblem:
+        word = tokens[0].text
+        known = nearest(word, VERBS) or nearest(word, {"if", "for", "while", "let", "return", "const", "function"})
+        hint = f"did you mean `{known}`?" if known else None
+        code = "AE107"
+        foreign = _foreign(tokens)
+        if foreign:
+            hint, code = foreign, "AE191"
+        return self._error(code, f"unknown verb '{word}'", tokens[0], suggestion=hint, expected=("a statement",))
+
+    def _plain(self, line: Line, tokens: list[Token], item: bool) -> None:
+        """Rules 8 and 9: an assignment, a call that goes on as a phrase, an expression."""
+        places = top_level(tokens)
+        for at in places:
+            type = tokens[at].type
+            if type == "=>":
+                break
+            if type in ASSIGN_OPS:
+                self._assign(line, tokens, at)
+                return
+        foreign = _foreign(tokens)
+        if foreign:
+            raise self._error("AE191", "this is no statement", tokens[0], suggestion=foreign, expected=("a statement",))
+        phrase = any(tokens[at].type == "->" for at in places)
+        place = first_juxtaposition(tokens)
+        if not phrase and place > 0:
+            word = tokens[place]
+            called = place > 1 and tokens[place - 1].type == ")" and _is_call(tokens, place - 1)
+            fits = word.type == "NAME" and (word.text in PREPOSITIONS or word.text in GUARDS or word.text == "based")
+            phrase = (called and fits) or item
+            if not phrase:
+                raise self._side_by_side(tokens, place)
+        if not phrase:
+            phrase = self._guarded(tokens, places, item)
+        line.kind = "item" if item else "expression"
+        block = None
+        if (
+            len(tokens) > 1
+            and tokens[-1].type == "BLOCK"
+            and tokens[0].text in ("goal", "simulate")
+            and tokens[-2].type == ")"
+        ):
+            block = tokens[-1]
+            tokens = tokens[:-1]
+            line.kind = "goal"
+        if phrase:
+            line.out.append(Token("PHRASE", "", tokens[0].span, False, ("", self._raw_text(tokens))))
+        self._refine(line, tokens, phrase)
+        if block is not None:
+            self._block(line, block.data, block.span)
+        elif (
+            tokens[0].type == "NAME"
+            and tokens[0].text in ("goal", "simulate", "remember", "store", "emit")
+            and tokens[-1].type == ")"
+        ):
+            line.kind = "goal" if tokens[0].text in ("goal", "simulate") else "payload"
+
+    def _guarded(self, tokens: list[Token], places: list[int], item: bool) -> bool:
+        """`f(x) if c`, `f(x) in y`: a call that goes on with a guard or a preposition which is also an operator
+        word."""
+        if any(tokens[at].type == "NAME" and tokens[at].text == "else" for at in places):
+            return False
+        for before, at in pairwise(places):
+            token = tokens[at]
+            if token.type != "NAME" or token.text not in ("if", "unless", "when", "where", "in", "for"):
+                continue
+            if item and token.text in GUARDS:
+                return True
+            return tokens[before].type == ")" and _is_call(tokens, before)
+        return False
+
+    def _assign(self, line: Line, tokens: list[Token], at: int) -> None:
+        place = first_juxtaposition(tokens[:at])
+        if place > 0:
+            first = tokens[0]
+            if first.type == "NAME" and verb_base(first.text) is None:
+                raise self._unknown_verb(tokens)
+            raise self._side_by_side(tokens, place)
+        if at == 0:
+            raise self._error("AE106", "nothing stands before '='", tokens[0], expected=("a name",))
+        line.kind = "assign"
+        self._refine(line, tokens[:at])
+        line.out.append(tokens[at].retyped("ASSIGN"))
+        self._value(line, tokens[at + 1 :], prose=False, behind=tokens[at])
+
+
+def _is_call(tokens: list[Token], close: int) -> bool:
+    """Does the expression up to this `)` begin with a call: a dotted name right before the bracket?"""
+    if tokens[0].type not in ("NAME", "PATH"):
+        return False
+    opener = next((i for i, token in enumerate(tokens) if token.close is tokens[close]), 0)
+    return opener > 0 and tokens[opener].type == "(" and tokens[opener - 1].type in ("NAME", "PATH")
+
+
+def _shown(token: Token) -> str:
+    text = token.text if len(token.text) <= 24 else token.text[:24] + ".."
+    return f"'{text}'"
+
+
+def _opens_test(tokens: list[Token]) -> bool:
+    """The `[[ ` of a shell: two brackets that touch and a blank behind them, which a list of lists has not."""
+    if len(tokens) < 3 or tokens[0].type != "[" or tokens[1].type != "[":
+        return False
+    first, second, third = (token.span for token in tokens[:3])
+    return first.end == second.start and second.end < third.start
+
+
+def _foreign(tokens: list[Token]) -> str | None:
+    """The language this line seems to be written in, if it is another one."""
+    word = tokens[0].text
+    second = tokens[1] if len(tokens) > 1 else None
+    if word in _SHELL or (word == "if" and second is not None and second.type == "["):
+        return "this looks like a shell script"
+    if _opens_test(tokens):
+        return "this looks like a shell script"
+    if word in _PYTHON and (second is None or second.type in ("NAME", "STRING")):
+        return "this looks like Python"
+    if word == "self" and second is not None and second.type == ".":
+        return None
+    return None

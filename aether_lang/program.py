@@ -1,0 +1,164 @@
+"""Running a compiled script: the top level once, then its entry, and what came of it (language reference, 10, 11)."""
+
+import sys
+import traceback
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+import msgspec
+
+from .budget import Budget
+from .host import Host
+from .runtime import CATCHABLE, Compiled, PluginInstance, Runtime, Unit, parameter_names
+from .values import Cancelled, ErrorValue, Halt, ScriptError, StopExecution, limit_error, plain
+
+_FRAMES_PER_CALL: Final = 8
+"""Python frames that one frame of a script may take, its helpers included."""
+_FRAMES_OF_OURS: Final = 1000
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How a run ended. `error` is the record of 17.1 as plain data, null for a stopped or completed run.
+
+    `handlers` are the events, `commands` the words and `timers` the schedules that the script registered. `private` is
+    a traceback for the job's private log when something of ours failed.
+    """
+
+    state: Literal["completed", "failed", "cancelled"]
+    result: Any = None
+    error: dict[str, Any] | None = None
+    steps: int = 0
+    handlers: list[str] = []
+    commands: list[str] = []
+    timers: list[str] = []
+    private: str | None = None
+
+
+def run(
+    compiled: bytes,
+    host: Host,
+    parameters: dict[str, Any] | None = None,
+    context: dict[str, Any] | None = None,
+    limits: Mapping[str, Any] | None = None,
+    *,
+    entry: str | None = None,
+    config: dict[str, Any] | None = None,
+    budget: Budget | None = None,
+) -> Outcome:
+    """Runs a compiled script on the host and never raises for what the script does.
+
+    `limits` has names of 18.1, those missing are as shipped; `entry` names a function, handler or command; `config`
+    replaces entries of the plugin's config. A given `budget` lets others cancel the run, and replaces `limits`.
+    ValueError when the bytes are of another version.
+    """
+    program = Compiled(compiled)
+    budget = Budget(limits or {}) if budget is None else budget
+    rt = Runtime(host, budget, parameters=parameters, context=context, config=config, policy=program.meta.get("policy"))
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, _depth() + int(budget.values["depth"]) * _FRAMES_PER_CALL + _FRAMES_OF_OURS))
+    try:
+        return _ended(rt, *_execute(rt, program, entry))
+    finally:
+        sys.setrecursionlimit(before)
+
+
+def _depth() -> int:
+    frame, count = sys._getframe(), 0
+    while frame.f_back is not None:
+        frame, count = frame.f_back, count + 1
+    return count
+
+
+def _execute(rt: Runtime, program: Compiled, entry: str | None) -> tuple[Any, BaseException | None]:
+    """The result, or what ended the run."""
+    result, failure = None, None
+    try:
+        unit = Unit(rt, program)
+        result = _entered(rt, unit, unit.run(rt.budget.depth), entry)
+    except StopExecution as stop:
+        result = stop.message or None
+    except (Halt, Exception) as error:
+        failure = error
+    for cleanup in reversed(rt.cleanups):
+        try:
+            cleanup()
+        except (Halt, Exception) as error:
+            failure = failure or error
+    if failure is None:
+        try:
+            return plain(result), None
+        except ScriptError as error:
+            return None, error
+    return None, failure
+
+
+def _entered(rt: Runtime, unit: Unit, result: Any, entry: str | None) -> Any:
+    """The value of what the request names, else of `on_run` of the only plugin that has one, else of the top level."""
+    rt.at = rt.budget.depth
+    if entry is not None:
+        return _named(rt, unit, entry)
+    owners = [plugin for plugin in unit.plugins if "on_run" in plugin.functions]
+    return _on_run(rt, owners[0]) if len(owners) == 1 else result
+
+
+def _named(rt: Runtime, unit: Unit, entry: str) -> Any:
+    for plugin in unit.plugins:
+        if entry in plugin.functions:
+            plugin.begin()
+            return _with_parameters(rt, plugin.functions[entry])
+    function = rt.commands.get(entry)
+    if function is None and entry in unit.members:
+        function = unit.members[entry]()
+    if function is not None and hasattr(function, "__code__"):
+        return _with_parameters(rt, function)
+    if entry in rt.handlers:
+        rt.fire(entry, rt.parameters)
+        return rt.outputs.get("last_output")
+    known = sorted({*rt.commands, *rt.handlers, *unit.members})
+    raise ScriptError(
+        "UnknownFunction", f"the script has no entry '{entry}', it has: {', '.join(known[:20]) or 'none'}"
+    )
+
+
+def _on_run(rt: Runtime, plugin: PluginInstance) -> Any:
+    plugin.begin()
+    return _with_parameters(rt, plugin.functions["on_run"])
+
+
+def _with_parameters(rt: Runtime, function: Any) -> Any:
+    """Calls the entry; its parameters come from the request by name, `parameters` and `context` as a whole."""
+    given = {**rt.parameters, "parameters": rt.parameters, "context": rt.context}
+    named = {name: given[name] for name in parameter_names(function) if name in given}
+    before, rt.event_data = rt.event_data, rt.parameters
+    try:
+        return rt.call_named(rt.budget.depth, function, [], named)
+    finally:
+        rt.event_data = before
+
+
+def _ended(rt: Runtime, result: Any, failure: BaseException | None) -> Outcome:
+    steps, private = rt.budget.steps_used, None
+    registered = (sorted(rt.handlers), sorted(rt.commands), [schedule for schedule, _ in rt.timers])
+    if failure is None:
+        return Outcome("completed", result, None, steps, *registered)
+    if isinstance(failure, RecursionError):
+        failure = limit_error("depth", rt.budget.values["depth"], "values or calls nest too deep").with_traceback(
+            failure.__traceback__
+        )
+    elif isinstance(failure, MemoryError):
+        failure = limit_error("memory_mb", 0, "the process has no more memory").with_traceback(failure.__traceback__)
+    if isinstance(failure, CATCHABLE):
+        record = rt.caught(failure).record()
+    else:
+        if not isinstance(failure, Halt):
+            private = "".join(traceback.format_exception(failure))
+            failure = Halt("the runtime failed, see the private log of the job").with_traceback(failure.__traceback__)
+        record = _halted(rt, failure)
+    state: Literal["failed", "cancelled"] = "cancelled" if isinstance(failure, Cancelled) else "failed"
+    return Outcome(state, None, record, steps, *registered, private)
+
+
+def _halted(rt: Runtime, halt: Halt) -> dict[str, Any]:
+    (file, line, column, _), stack = rt.located(halt)
+    value = ErrorValue(halt.type, halt.message, line=line, column=column, file=file, stack=stack, data=halt.data)
+    return value.record()

@@ -1,0 +1,957 @@
+"""`rt`: what generated code may touch while it runs (language reference, sections 17, 18 and 22).
+
+A `Runtime` is one run: its budget, its host, its modules. Each module of the run is a `Unit`. Generated code reaches
+them through the names that `Unit.namespace` hands out, and through nothing else.
+"""
+
+import marshal
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from itertools import islice
+from types import CodeType, FrameType, FunctionType, TracebackType
+from typing import Any, Final, NoReturn
+
+from . import host as outside
+from . import jobs, stdlib, verbs
+from .budget import LARGE, Budget
+from .methods import METHODS, Method
+from .operators import Operators
+from .regex import Regex, RegexError
+from .stdlib import times
+from .stdlib.lists import bounds, span
+from .stdlib.numbers import formatted
+from .values import (
+    Builtin,
+    ErrorValue,
+    Future,
+    Place,
+    Receiver,
+    ScriptError,
+    copied,
+    element,
+    elements,
+    field,
+    function_name,
+    is_function,
+    key_text,
+    kind,
+    limit_error,
+    pair,
+    pairs,
+    part,
+    plain,
+    position,
+    text,
+)
+
+CO_VARARGS: Final = 4
+FORMAT: Final = 1
+"""The version of the compiled form; other versions compile anew."""
+PYTHON_TAG: Final = sys.implementation.cache_tag or ""
+MAX_STACK: Final = 20
+CATCHABLE: Final = (ScriptError, OverflowError, ValueError)
+"""What a `catch` sees of Python's exceptions; inline arithmetic raises the last two."""
+_ANY_ERROR: Final = frozenset({"Exception", "Error", "any"})
+
+
+class Compiled:
+    """A module in its compiled form, read from the bytes that `compile` gave."""
+
+    __slots__ = ("code", "meta", "name")
+
+    def __init__(self, data: bytes) -> None:
+        """ValueError when the bytes come from another version of the compiler or of Python."""
+        version, tag, self.name, self.meta, self.code = marshal.loads(data)  # noqa: S302  our own bytes, by hash
+        if version != FORMAT or tag != PYTHON_TAG:
+            raise ValueError(f"compiled for version {version} on {tag}, this is version {FORMAT} on {PYTHON_TAG}")
+
+    @staticmethod
+    def dump(name: str, meta: dict[str, Any], code: CodeType) -> bytes:
+        """The bytes of a compiled module."""
+        return marshal.dumps((FORMAT, PYTHON_TAG, name, meta, code))
+
+
+class Runtime(Operators):
+    """One run of one script. Create it, then let `program.run` drive it."""
+
+    def __init__(
+        self,
+        host: outside.Host,
+        budget: Budget,
+        *,
+        parameters: dict[str, Any] | None = None,
+        context: dict[str, Any] | None = None,
+        config: dict[str, Any] | None = None,
+        policy: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`config` replaces entries of a plugin's `config`; `policy` holds the script's own `policy:` entries."""
+        super().__init__(self)
+        self.host = host
+        self.budget = budget
+        self.parameters = copied(parameters or {})
+        self.context = copied(context or {})
+        self.config = copied(config or {})
+        self.policy = dict(policy or {})
+        self.strict_null = self.policy.get("strict_null") is True
+        self.shared: dict[str, Any] = {}
+        self.outputs: dict[str, Any] = {}
+        self.event_data: Any = None
+        self.at: Any = budget.depth
+        self.handlers: dict[str, list[Any]] = {}
+        self.commands: dict[str, Any] = {}
+        self.timers: list[tuple[str, Any]] = []
+        self.cleanups: list[Callable[[], None]] = []
+        self._modules: dict[str, Unit] = {}
+        self._warned: set[tuple[str, int, int, str]] = set()
+        self._log_left = int(budget.values["log_records"])
+        self._output_left = int(budget.values["output_kb"] * 1024)
+        self._started: float | None = None
+
+    # ------------------------------------------------------------ sizes
+
+    def check_text(self, length: int) -> None:
+        """LimitError when a string of that length may not be made."""
+        if length > self.budget.text_limit:
+            raise limit_error("text_mb", self.budget.values["text_mb"], f"a string of {length} characters is too long")
+
+    def check_items(self, count: int) -> None:
+        """LimitError when a list or dict of that many elements may not be made."""
+        if count > self.budget.item_limit:
+            raise limit_error("items", self.budget.values["items"], f"a collection of {count} elements is too large")
+
+    def sized(self, value: str) -> str:
+        """The string, once its length is checked and charged."""
+        if len(value) > LARGE:
+            self.check_text(len(value))
+            self.budget.charge(len(value))
+        return value
+
+    def listed(self, value: list[Any]) -> list[Any]:
+        """The list, once its length is checked and charged."""
+        if len(value) > LARGE // 8:
+            self.check_items(len(value))
+            self.budget.charge(len(value) * 8)
+        return value
+
+    def measured(self, value: Any) -> Any:
+        """The value that an inline `+` made large, once its size is checked and charged."""
+        if type(value) is str:
+            return self.sized(value)
+        return self.listed(value) if type(value) is list else value
+
+    def spend(self, steps: int) -> None:
+        """Charges steps at once."""
+        self.budget.spend(steps)
+
+    def charged(self, xs: list[Any]) -> list[Any]:
+        """The list itself, once a step for each element is charged."""
+        self.budget.spend(len(xs))
+        return xs
+
+    def paid(self, v: Any) -> Any:
+        """The value itself, once a step for each element is charged."""
+        if type(v) is list or type(v) is dict:
+            self.budget.spend(len(v))
+        return v
+
+    # ------------------------------------------------------------ where we are
+
+    def place(self) -> Place:
+        """Where the script stands: the inmost frame of generated code."""
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and frame.f_globals.get("@rt") is not self:
+            frame = frame.f_back
+        if frame is None:
+            return ("", 0, 0, "")
+        line, column = _position(frame.f_code, frame.f_lasti)
+        return (frame.f_code.co_filename, line, column, frame.f_globals["@unit"])
+
+    def stack(self) -> list[dict[str, Any]]:
+        """The functions under way, inmost first."""
+        found = self._frames(sys._getframe(1))
+        return [{"function": name, "file": file, "line": line} for name, file, line in found]
+
+    def _frames(self, frame: FrameType | None) -> list[tuple[str, str, int]]:
+        found: list[tuple[str, str, int]] = []
+        while frame is not None and len(found) < MAX_STACK:
+            if frame.f_globals.get("@rt") is self:
+                found.append((_shown(frame.f_code), frame.f_code.co_filename, frame.f_lineno or 0))
+            frame = frame.f_back
+        return found
+
+    def located(self, error: BaseException) -> tuple[Place, tuple[tuple[str, str, int], ...]]:
+        """Where an exception was raised, and the functions then under way."""
+        frames: list[tuple[str, str, int]] = []
+        place: Place = ("", 0, 0, "")
+        trace: TracebackType | None = error.__traceback__
+        outer = trace.tb_frame.f_back if trace is not None else None
+        while trace is not None:
+            code = trace.tb_frame.f_code
+            if trace.tb_frame.f_globals.get("@rt") is self:
+                line, column = _position(code, trace.tb_lasti)
+                place = (code.co_filename, line, column, trace.tb_frame.f_globals["@unit"])
+                frames.append((_shown(code), code.co_filename, line))
+            trace = trace.tb_next
+        return place, tuple((frames[::-1] + self._frames(outer))[:MAX_STACK])
+
+    def warn(self, code: str, message: str) -> None:
+        """A warning in the job's log, once per place of the script."""
+        place = self.place()
+        key = (place[0], place[1], place[2], code)
+        if key not in self._warned:
+            self._warned.add(key)
+            self._record("warning", f"{code} {message}", place)
+
+    # ------------------------------------------------------------ log and output
+
+    def write_log(self, level: str, message: str) -> None:
+        """One record of the job's log; past the limit one last record says so."""
+        self._record(level, message, self.place())
+
+    def _record(self, level: str, message: str, place: Place) -> None:
+        if self._log_left > 0:
+            self._log_left -= 1
+            self.host.log(level, message, place)
+            if self._log_left == 0:
+                self.host.log("warning", "the log is full, later records are dropped", place)
+
+    def write_output(self, line: str) -> None:
+        """One line of the job's output, cut with a mark at the limit."""
+        if self._output_left <= 0:
+            return
+        size = len(line.encode("utf-8", "replace")) + 1
+        if size > self._output_left:
+            line = line.encode("utf-8", "replace")[: self._output_left].decode("utf-8", "ignore") + " [output cut]"
+        self._output_left -= size
+        self.host.output(line)
+
+    # ------------------------------------------------------------ the host
+
+    def call_host(self, capability: str, operation: str, args: dict[str, Any], place: Place) -> Any:
+        """One operation of the host. Arguments leave as plain data; nothing is called once the run must end."""
+        self.budget.check()
+        result = self.host.call(capability, operation, plain(args), place)
+        self.budget.check()
+        return result
+
+    def serve(self, name: str, args: dict[str, Any]) -> Any:
+        """An operation of `host.BEHIND_THE_LANGUAGE` by the runtime's own name."""
+        row = outside.BEHIND_THE_LANGUAGE[name]
+        return self.call_host(row.capability, row.operation, args, self.place())
+
+    def now(self) -> float:
+        """Seconds since 1970, from the host."""
+        return self.serve("now", {})  # type: ignore[no-any-return]
+
+    def ambient(self, name: str) -> Any:
+        """An ambient value of section 7; null while nothing has set it."""
+        if name in ("current_timestamp", "current_time"):
+            return self.now()
+        if name == "current_date":
+            return times.today(self)
+        if name == "timestamp":
+            return times.format_time(self, self.started(), "%Y%m%dT%H%M%SZ")
+        if name == "event_data":
+            return self.event_data
+        if name == "parameters":
+            return self.parameters
+        return self.context if name == "context" else self.outputs.get(name)
+
+    def started(self) -> float:
+        """When the job started, as the host tells it at the first question."""
+        if self._started is None:
+            self._started = self.now()
+        return self._started
+
+    def signal(self, name: str) -> Any:
+        """The value of a signal; null when it is unknown."""
+        return self.serve("signal", {"name": name})
+
+    def unbound(self, name: str) -> Any:
+        """A name nothing is bound to: NameError, or null where the policy says so."""
+        if self.policy.get("unbound_names") == "null":
+            self.warn("AW201", f"nothing is bound to '{name}'")
+            return None
+        raise ScriptError("NameError", f"nothing is bound to '{name}'")
+
+    def unset(self, name: str) -> None:
+        """The value of a variable whose assignment was not reached: null, with a warning."""
+        self.warn("AW202", f"'{name}' was not assigned yet and reads as null")
+
+    # ------------------------------------------------------------ calls
+
+    def call(self, depth: Any, f: Any, *args: Any) -> Any:
+        """f(args) for a value that may not be a function."""
+        if type(f) is FunctionType:
+            code = f.__code__
+            if code.co_argcount == len(args) + 1 and not code.co_flags & CO_VARARGS:
+                return f(depth, *args)
+            return f(depth, *self._fitted(f, args))
+        self.at = depth
+        if type(f) is Builtin:
+            return f.call(*args)
+        raise ScriptError("TypeError", f"{kind(f)} is not a function")
+
+    def call_named(self, depth: Any, f: Any, args: list[Any], named: dict[str, Any]) -> Any:
+        """f(args, name=value): keywords by the names of the parameters."""
+        if not named:
+            return self.call(depth, f, *args)
+        if type(f) is Builtin:
+            self.at = depth
+            return f.call(*args, **named)
+        if type(f) is not FunctionType:
+            raise ScriptError("TypeError", f"{kind(f)} is not a function")
+        names = parameter_names(f)
+        unknown = next((name for name in named if name not in names), None)
+        if unknown is not None:
+            raise ScriptError("TypeError", f"{function_name(f)} has no parameter '{unknown}'")
+        doubled = next((name for name in names[: len(args)] if name in named), None)
+        if doubled is not None:
+            raise ScriptError("TypeError", f"{function_name(f)} got '{doubled}' twice")
+        first = len(names) - len(f.__defaults__ or ())
+        filled = list(args)
+        for n in range(len(args), len(names)):
+            if names[n] in named:
+                filled.append(named[names[n]])
+            elif n >= first:
+                filled.append((f.__defaults__ or ())[n - first])
+            else:
+                self.warn("AW203", f"{function_name(f)} was called without '{names[n]}'")
+                filled.append(None)
+        return f(depth, *filled)
+
+    def _fitted(self, f: FunctionType, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        names = parameter_names(f)
+        if len(args) > len(names) and not f.__code__.co_flags & CO_VARARGS:
+            raise ScriptError("TypeError", f"{function_name(f)} takes {len(names)} arguments, got {len(args)}")
+        required = len(names) - len(f.__defaults__ or ())
+        if len(args) < required:
+            self.warn("AW203", f"{function_name(f)} was called without '{names[len(args)]}'")
+            return args + (None,) * (required - len(args))
+        return args
+
+    def callback(self, function: Any, most: int) -> Callable[..., Any]:
+        """The function as a callable that drops arguments beyond its own and beyond `most`."""
+        depth = self.at
+        if type(function) is FunctionType:
+            code = function.__code__
+            own = code.co_argcount - 1
+            takes = most if code.co_flags & CO_VARARGS else min(own, most)
+            short = (None,) * max(own - len(function.__defaults__ or ()) - takes, 0)
+            if takes == 1 and not short:
+                return lambda x, *_: function(depth, x)
+            return lambda *args: function(depth, *args[:takes], *short)
+        if type(function) is Builtin:
+            return lambda x, *_: function.call(x)
+        raise ScriptError("TypeError", f"expected a function, got {kind(function)}")
+
+    def invoke(self, depth: Any, v: Any, name: str, *args: Any) -> Any:
+        """v.name(args): a callable entry of a dict, then the method of the type."""
+        of = type(v)
+        if of is dict:
+            entry = v.get(name)
+            if type(entry) is FunctionType or type(entry) is Builtin:
+                return self.call(depth, entry, *args)
+        self.at = depth
+        method = METHODS.get(of, _NO_METHODS).get(name)
+        if method is None:
+            return self._invoke_other(depth, v, name, list(args), {})
+        least, most = _METHOD_ARITY[method]
+        if not least <= len(args) <= most:
+            args = self._method_args(name, args, least, most)
+        return method(self, v, *args)
+
+    def invoke_named(self, depth: Any, v: Any, name: str, args: list[Any], named: dict[str, Any]) -> Any:
+        """v.name(args, name=value)."""
+        if not named:
+            return self.invoke(depth, v, name, *args)
+        if type(v) is dict and is_function(v.get(name)):
+            return self.call_named(depth, v[name], args, named)
+        self.at = depth
+        method = METHODS.get(type(v), _NO_METHODS).get(name)
+        if method is None:
+            return self._invoke_other(depth, v, name, args, named)
+        return checked_call(name, method, (self, v, *args), named)
+
+    def _method_args(self, name: str, args: tuple[Any, ...], least: int, most: int) -> tuple[Any, ...]:
+        if len(args) > most:
+            raise ScriptError("TypeError", f".{name}() takes {most} arguments, got {len(args)}")
+        self.warn("AW203", f".{name}() was called with {len(args)} of {least} arguments")
+        return args + (None,) * (least - len(args))
+
+    def _invoke_other(self, depth: Any, v: Any, name: str, args: list[Any], named: dict[str, Any]) -> Any:
+        if type(v) is Receiver:
+            return v.call(name, args, named)
+        if type(v) is Future:
+            return self.invoke_named(depth, v.get(), name, args, named)
+        if v is None:
+            raise ScriptError("TypeError", f"cannot call .{name}() of null")
+        raise ScriptError("UnknownMethod", f"{kind(v)} has no method '{name}'")
+
+    def effect(self, depth: Any, v: Any, name: str, args: list[Any], named: dict[str, Any]) -> Any:
+        """`call v.name(args)`: a string addresses the plugin of that name, an agent's record that agent (8.1)."""
+        if type(v) is str:
+            return self.receiver(v, name, args, named)
+        if type(v) is dict and v.get("type") == "agent" and not is_function(v.get(name)):
+            return self.serve("agent_method", {"agent": v, "message": name, "args": args, "kwargs": named})
+        return self.invoke_named(depth, v, name, args, named)
+
+    def receiver(self, name: str, function: str, args: list[Any], named: dict[str, Any]) -> Any:
+        """A function of the plugin or agent of that name; NameError when there is neither."""
+        return self.serve("receiver", {"receiver": name, "function": function, "args": args, "kwargs": named})
+
+    def call_function(self, name: str, args: list[Any], named: Mapping[str, Any] = {}) -> Any:
+        """A function of the library or the host by its full name, arguments checked here."""
+        function = stdlib.FUNCTIONS.get(name) or jobs.FUNCTIONS.get(name)
+        if function is not None:
+            return checked_call(name, function, (self, *args), named)
+        row = outside.FUNCTIONS[name]
+        return self.call_host(row.capability, row.operation, bound_args(name, row, args, named), self.place())
+
+    def call_library(self, depth: Any, name: str, args: list[Any], named: dict[str, Any]) -> Any:
+        """`call_function` for functions that may run functions of the script."""
+        self.at = depth
+        return self.call_function(name, args, named)
+
+    def unknown_function(self, name: str, args: list[Any], named: dict[str, Any]) -> Any:
+        """A function nothing here knows: a plugin's, or what the policy says of unbound calls (section 7)."""
+        request = {"name": name, "args": args, "kwargs": named}
+        try:
+            return self.serve("function", request)
+        except ScriptError as error:
+            if error.type not in ("UnknownFunction", "PermissionError"):
+                raise
+            return self._unbound_call(name, request, error)
+
+    def _unbound_call(self, name: str, request: dict[str, Any], error: ScriptError) -> Any:
+        rule = self.policy.get("unbound_calls", "error")
+        if rule == "null":
+            self.warn("AW204", f"there is no function '{name}', the call is null")
+            return None
+        if rule == "ai":
+            return self.serve("ai_function", request)
+        raise ScriptError("UnknownFunction", f"there is no function '{name}' ({error.message})") from None
+
+    def builtin(self, name: str) -> Builtin:
+        """A library or host function as a value."""
+        return Builtin(name, lambda *args, **named: self.call_function(name, list(args), named))
+
+    def fire(self, event: str, data: Any) -> int:
+        """Runs the handlers of an event; how many there were."""
+        found = self.handlers.get(event, ())
+        before, self.event_data = self.event_data, data
+        depth = self.at
+        try:
+            for handler in found:
+                self.run_handler(depth, handler, data)
+        finally:
+            self.event_data = before
+        return len(found)
+
+    def run_handler(self, depth: Any, handler: Any, data: Any) -> Any:
+        """One handler; its parameters come from the event's data by name."""
+        names = parameter_names(handler)
+        values = {n: data[n] for n in names if n in data} if type(data) is dict else {}
+        if names and not values and data is not None and type(data) is not dict:
+            return self.call(depth, handler, data)
+        return self.call_named(depth, handler, [], values) if values else self.call(depth, handler)
+
+    # ------------------------------------------------------------ errors
+
+    def caught(self, error: BaseException) -> ErrorValue:
+        """The error value of an exception; it keeps nothing of Python."""
+        if isinstance(error, ScriptError):
+            if error.value is None:
+                place, stack = self.located(error)
+                error.value = ErrorValue(
+                    error.type,
+                    error.message,
+                    line=place[1],
+                    column=place[2],
+                    file=place[0],
+                    stack=stack,
+                    data=error.data,
+                    cause=error.cause,
+                    retryable=error.retryable,
+                )
+            return error.value
+        place, stack = self.located(error)
+        return ErrorValue(
+            "ValueError",
+            "the result is beyond the range of numbers",
+            line=place[1],
+            column=place[2],
+            file=place[0],
+            stack=stack,
+        )
+
+    def thrown(self, value: Any) -> ScriptError:
+        """What `throw value` raises (section 10)."""
+        if type(value) is ErrorValue:
+            return ScriptError.again(value)
+        if type(value) is dict and "message" in value:
+            name = value.get("type", "UserError")
+            error = ScriptError(
+                name if name in jobs.CATCHABLE else "UserError",
+                text(value["message"]),
+                value.get("data"),
+                retryable=value.get("retryable") is True,
+            )
+            cause = value.get("cause")
+            error.cause = cause if type(cause) is ErrorValue else None
+            return error
+        return ScriptError("UserError", text(value))
+
+    @staticmethod
+    def is_error(error: ErrorValue, name: str) -> bool:
+        """Whether `except name` catches the error."""
+        wanted = "PermissionError" if name == "CapabilityError" else name
+        return wanted in _ANY_ERROR or error.type == wanted
+
+    # ------------------------------------------------------------ writing
+
+    def set_field(self, target: Any, name: str, value: Any) -> None:
+        """`target.name = value`."""
+        if type(target) is dict:
+            target[name] = value
+            if len(target) > 1000:
+                self.check_items(len(target))
+        elif target is None:
+            raise ScriptError("TypeError", f"cannot set .{name} of null")
+        else:
+            raise ScriptError("TypeError", f"cannot set .{name} of {kind(target)}")
+
+    def set_element(self, target: Any, index: Any, value: Any) -> None:
+        """`target[index] = value`; IndexError outside a list."""
+        if type(target) is dict:
+            self.set_field(target, key_text(index), value)
+        elif type(target) is list:
+            at = position(index)
+            if not -len(target) <= at < len(target):
+                raise ScriptError("IndexError", f"index {at} is outside a list of {len(target)}")
+            target[at] = value
+        else:
+            raise ScriptError("TypeError", f"cannot set an element of {kind(target)}")
+
+    def constant(self, name: str) -> NoReturn:
+        """An assignment to something declared `const` or read-only."""
+        raise ScriptError("ConstError", f"'{name}' cannot be assigned again")
+
+    # ------------------------------------------------------------ pieces of expressions
+
+    def counted(self, v: Any) -> Any:
+        """What `for x in v` walks over; a number n counts from 0 to n-1."""
+        if type(v) is range:
+            return v
+        if type(v) is int or (type(v) is float and v.is_integer()):
+            return range(max(int(v), 0))
+        return elements(v)
+
+    @staticmethod
+    def taken_apart(v: Any, count: int) -> tuple[Any, ...]:
+        """A list as that many values, missing ones null."""
+        if type(v) is not list:
+            raise ScriptError("TypeError", f"expected a list to take apart, got {kind(v)}")
+        return tuple(v[n] if n < len(v) else None for n in range(count))
+
+    def joined(self, parts: Iterable[list[Any]]) -> list[Any]:
+        """A list out of lists, for `[...a, b]`."""
+        result: list[Any] = []
+        for piece in parts:
+            self.check_items(len(result) + len(piece))
+            result.extend(piece)
+        return self.listed(result)
+
+    def dict_of(self, entries: list[tuple[Any, Any]]) -> dict[str, Any]:
+        """A dict out of keys and values; a key of None spreads its value."""
+        result: dict[str, Any] = {}
+        for key, value in entries:
+            if key is not None:
+                result[key] = value
+            elif type(value) is dict:
+                result.update(value)
+            elif value is not None:
+                raise ScriptError("TypeError", f"cannot spread {kind(value)} into a dict")
+        self.check_items(len(result))
+        return result
+
+    def named_args(self, entries: list[tuple[Any, Any]]) -> dict[str, Any]:
+        """Keyword arguments, spread dicts included."""
+        return self.dict_of(entries)
+
+    @staticmethod
+    def awaited(v: Any) -> Any:
+        """The value of a future; any other value as it is."""
+        return v.get() if type(v) is Future else v
+
+    def regex(self, pattern: str, flags: str) -> Regex:
+        """A regex literal."""
+        try:
+            return Regex(pattern, flags)
+        except RegexError as error:
+            raise ScriptError("ValueError", str(error)) from None
+
+    def construct(self, name: str, args: list[Any], named: dict[str, Any]) -> Any:
+        """`new Name(args)`."""
+        function = stdlib.CONSTRUCTORS.get(name)
+        if function is not None:
+            return checked_call(f"new {name}", function, (self, *args), named)
+        if name == "Error":
+            return checked_call("new Error", jobs.error, (self, *args), named)
+        raise ScriptError("UnknownFunction", f"there is no constructor '{name}', expected one of Set Date URL Error")
+
+    def entry_field(self, entry: Any, name: str) -> Any:
+        """A name inside `where`: the field of the entry, null when it has none."""
+        return entry.get(name) if type(entry) is dict else None
+
+    @staticmethod
+    def has_field(entry: Any, name: str) -> bool:
+        """Whether the entry has the field, so that it hides a variable of that name."""
+        return type(entry) is dict and name in entry
+
+    # ------------------------------------------------------------ statements that reach the host
+
+    def park(self, what: str, subject: Any, duration: Any) -> Any:
+        """`await event` and `await approval`: the event's data or the decision; `Timeout` after the duration."""
+        request: dict[str, Any] = {"name" if what == "event" else "text": text(subject)}
+        if duration is not None:
+            request["seconds"] = times.seconds(duration)
+        return self.serve(f"park_{what}", request)
+
+    def note_goal(self, title: Any, priority: Any, deadline: Any, metrics: Any) -> Any:
+        """Declares a goal and gives its id; without the right to, it is only noted in the job (14.1)."""
+        request = {"title": text(title), "priority": priority, "deadline": deadline, "metrics": metrics}
+        try:
+            return self.serve("goal", {key: value for key, value in request.items() if value is not None})
+        except ScriptError as error:
+            if error.type != "PermissionError":
+                raise
+            self.write_log("info", f"goal noted: {request['title']}")
+            return None
+
+    def end_goal(self, goal: Any, state: str) -> None:
+        """Marks a goal with a body as completed or failed."""
+        if goal is not None:
+            self.serve("goal_done", {"id": goal, "state": state})
+
+    def plugin_line(self, name: Any, args: list[Any]) -> Any:
+        """`plugin: name.function args`: the plugin's answer, kept as `$response` and `$last_output`."""
+        return self.keep(self.call_function("plugin", [text(name), *args]))
+
+    def keep(self, result: Any) -> Any:
+        """Keeps a result as `$response` and `$last_output`."""
+        self.outputs["response"] = self.outputs["last_output"] = result
+        return result
+
+    def memory_scope(self, value: Any) -> None:
+        """`memory: f()`: keeps the value as the variable `memory_scope`."""
+        self.outputs["memory_scope"] = value
+
+    def message(self, to: str, verb: str, slots: list[tuple[str, str, Any]], source: str) -> Any:
+        """`architect: review for "risks"`: the intent as a message to that agent."""
+        phrase = verbs.Phrase(verb, verb, [verbs.Slot(*slot) for slot in slots], source, None)
+        return self.keep(self.serve("message", {"verb": verb, "to": to, "slots": phrase.data(), "text": source}))
+
+    # ------------------------------------------------------------ modules
+
+    def module(self, path: str) -> Receiver:
+        """The module of a path; it is read at the first use of anything in it."""
+        return Receiver(
+            path,
+            lambda function, args, named: self.load(path).call_member(function, args, named),
+            lambda name: self.load(path).member(name),
+        )
+
+    def imported(self, path: str, name: str) -> Any:
+        """`from path import name`: the member itself."""
+        return self.load(path).member(name)
+
+    def load(self, path: str) -> "Unit":
+        """The module, instantiated once per run; ImportError when the host has none of that path."""
+        unit = self._modules.get(path)
+        if unit is None:
+            found = self.host.load_module(path, self.place())
+            try:
+                compiled = Compiled(found.code)
+            except ValueError as error:
+                raise ScriptError("ImportError", f"module '{path}': {error}") from None
+            unit = Unit(self, compiled, path)
+            self._modules[path] = unit
+            unit.run(self.at)
+        return unit
+
+
+class Unit:
+    """One module of a run: its members and what it declared."""
+
+    def __init__(self, rt: Runtime, compiled: Compiled, path: str = "") -> None:
+        """`path` is empty for the started script."""
+        self.rt = rt
+        self.compiled = compiled
+        self.path = path
+        self.members: dict[str, Callable[[], Any]] = {}
+        self.public: frozenset[str] = frozenset()
+        self.plugins: list[PluginInstance] = []
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the started script."""
+        return not self.path
+
+    def run(self, depth: Any) -> Any:
+        """Runs the top level once; the value of its `return`."""
+        namespace = self.namespace()
+        exec(self.compiled.code, namespace)  # noqa: S102  verified code, no builtins
+        return namespace["@main"](depth)
+
+    def namespace(self) -> dict[str, Any]:
+        """The globals of the generated code: no builtins, and only the names it uses."""
+        rt = self.rt
+        table = _helpers(rt, self)
+        names: dict[str, Any] = {"__builtins__": {}, "@rt": rt, "@unit": self.path}
+        for name in self.compiled.meta["globals"]:
+            family, _, rest = name.partition(":")
+            if family == "@lib":
+                names[name] = partial(stdlib.FUNCTIONS[rest], rt)
+            elif family == "@job":
+                names[name] = partial(jobs.FUNCTIONS[rest], rt)
+            elif family == "@value":
+                names[name] = rt.builtin(rest)
+            elif name != "@main":
+                names[name] = table[name]
+        return names
+
+    # ------------------------------------------------------------ declarations
+
+    def begin(self, members: dict[str, Callable[[], Any]], public: tuple[str, ...]) -> None:
+        """The members of the module, each behind a function that reads it."""
+        self.members = members
+        self.public = frozenset(public or members)
+
+    def handler(self, event: str, function: Any) -> None:
+        """Registers a handler; those of a loaded module are not registered."""
+        if self.is_main:
+            self.rt.handlers.setdefault(event, []).append(function)
+
+    def command(self, word: str, function: Any) -> None:
+        """Makes a word a command of the script."""
+        if self.is_main:
+            self.rt.commands[word] = function
+
+    def timer(self, schedule: str, function: Any) -> None:
+        """Registers a timer, which works while the script is resident."""
+        if self.is_main:
+            self.rt.timers.append((schedule, function))
+
+    def plugin(self, name: str, this: dict[str, Any], functions: dict[str, Any]) -> Receiver:
+        """Declares a plugin block; the value of its name."""
+        instance = PluginInstance(self.rt, name, this, functions)
+        self.plugins.append(instance)
+        return Receiver(name, instance.call, instance.field)
+
+    def configured(self, config: Any) -> dict[str, Any]:
+        """The config of a plugin block, entries replaced by those of the request."""
+        if config is not None and type(config) is not dict:
+            raise ScriptError("TypeError", f"config must be a dict, not {kind(config)}")
+        entries = dict(config or {})
+        if self.is_main:
+            entries.update({key: copied(v) for key, v in self.rt.config.items() if key in entries})
+        return entries
+
+    # ------------------------------------------------------------ members
+
+    def member(self, name: str) -> Any:
+        """A public member; null when there is none."""
+        if len(self.plugins) == 1 and self.compiled.meta.get("one_plugin"):
+            return self.plugins[0].field(name)
+        return self.members[name]() if name in self.public and name in self.members else None
+
+    def call_member(self, name: str, args: list[Any], named: dict[str, Any]) -> Any:
+        """Calls a public member; UnknownFunction when there is none."""
+        depth = self.rt.at
+        if len(self.plugins) == 1 and self.compiled.meta.get("one_plugin"):
+            return self.plugins[0].call(name, args, named)
+        member = self.member(name)
+        if not is_function(member):
+            raise ScriptError("UnknownFunction", f"module '{self.path}' has no function '{name}'")
+        return self.rt.call_named(depth, member, args, named)
+
+
+class PluginInstance:
+    """A plugin block of a run: `init` before the first call, `cleanup` when the run ends."""
+
+    def __init__(self, rt: Runtime, name: str, this: dict[str, Any], functions: dict[str, Any]) -> None:
+        """`this` is what `self` gives; `functions` are its functions and handlers."""
+        self.name = name
+        self.this = this
+        self.functions = functions
+        self._rt = rt
+        self._begun = False
+
+    def begin(self) -> None:
+        """Runs `init` once, and has `cleanup` run at the end."""
+        if self._begun:
+            return
+        self._begun = True
+        depth = self._rt.at
+        if "cleanup" in self.functions:
+            self._rt.cleanups.append(lambda: self._rt.call(depth, self.functions["cleanup"]))
+        if "init" in self.functions:
+            self._rt.call(depth, self.functions["init"])
+
+    def field(self, name: str) -> Any:
+        """A function or a field of the block; null when there is none."""
+        return self.functions.get(name, self.this.get(name))
+
+    def call(self, name: str, args: list[Any], named: dict[str, Any]) -> Any:
+        """Calls a function of the block."""
+        depth = self._rt.at
+        function = self.functions.get(name)
+        if function is None:
+            raise ScriptError("UnknownFunction", f"plugin '{self.name}' has no function '{name}'")
+        self.begin()
+        return self._rt.call_named(depth, function, args, named)
+
+
+def parameter_names(f: FunctionType) -> list[str]:
+    """The names of a script function's parameters, as the script wrote them."""
+    code = f.__code__
+    return [name.removeprefix("v_").partition("@")[0] for name in code.co_varnames[1 : code.co_argcount]]
+
+
+def checked_call(name: str, function: Method, args: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
+    """A function of the library with its arguments checked first: missing ones are null, others a TypeError."""
+    code = function.__code__
+    names = code.co_varnames[: code.co_argcount]
+    takes_names = bool(code.co_flags & 8)
+    only_named = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    hidden = 1
+    if len(args) > len(names) and not code.co_flags & CO_VARARGS:
+        raise ScriptError("TypeError", f"{name} takes {len(names) - hidden} arguments, got {len(args) - hidden}")
+    for key in named:
+        if (key not in names[hidden:] and key not in only_named and not takes_names) or key.startswith("_"):
+            raise ScriptError("TypeError", f"{name} has no parameter '{key}'")
+        if key in names[: len(args)]:
+            raise ScriptError("TypeError", f"{name} got '{key}' twice")
+    required = names[len(args) : len(names) - len(function.__defaults__ or ())]
+    missing = {key: None for key in required if key not in named}
+    return function(*args, **missing, **named)
+
+
+def bound_args(name: str, row: outside.Operation, args: list[Any], named: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a host function by the names of its parameters."""
+    names = [p for p in row.parameters if p not in ("*", "**")]
+    bound: dict[str, Any] = {}
+    for parameter, value in zip(names, args, strict=False):
+        bound[parameter.rstrip("?")] = value
+    if "*" in row.parameters:
+        bound["args"] = args[len(names) :]
+    elif len(args) > len(names):
+        raise ScriptError("TypeError", f"{name} takes {len(names)} arguments, got {len(args)}")
+    known = {p.rstrip("?") for p in names}
+    extra: dict[str, Any] = {}
+    for key, value in named.items():
+        if key in bound and key in known:
+            raise ScriptError("TypeError", f"{name} got '{key}' twice")
+        if key in known:
+            bound[key] = value
+        elif "**" in row.parameters:
+            extra[key] = value
+        else:
+            raise ScriptError("TypeError", f"{name} has no parameter '{key}'")
+    if "**" in row.parameters:
+        bound["kwargs"] = extra
+    for parameter in names:
+        if not parameter.endswith("?"):
+            bound.setdefault(parameter, None)
+    return bound
+
+
+def _position(code: CodeType, lasti: int) -> tuple[int, int]:
+    """Line and column, from 1, of an instruction."""
+    line, _, column, _ = next(islice(code.co_positions(), lasti // 2, None), (0, 0, 0, 0))
+    return line or 0, (column or 0) + 1
+
+
+def _shown(code: CodeType) -> str:
+    """The name of a function for a stack: the script itself is `main`."""
+    return code.co_name.removeprefix("v_").removeprefix("@").partition("@")[0]
+
+
+_NO_METHODS: Final[dict[str, Method]] = {}
+
+
+def _arity(method: Method) -> tuple[int, int]:
+    code = method.__code__
+    most = 1_000_000 if code.co_flags & CO_VARARGS else code.co_argcount - 2
+    return code.co_argcount - 2 - len(method.__defaults__ or ()), most
+
+
+_METHOD_ARITY: Final = {method: _arity(method) for table in METHODS.values() for method in table.values()}
+ABSENT: Final = object()
+"""The default of a parameter whose default value must be computed at each call."""
+UNSET: Final = object()
+
+
+def _helpers(rt: Runtime, unit: Unit) -> dict[str, Any]:
+    """Every name that generated code may use, with what stands behind it."""
+    call_host = rt.host.call if rt.host.direct else rt.call_host
+    return {
+        "@fuel": rt.budget.fuel,
+        "@zip": zip,
+        "@type": type,
+        "@len": len,
+        "@append": list.append,
+        "@enumerate": enumerate,
+        "@type_error": TypeError,
+        "@unbound_error": NameError,
+        "@int": int,
+        "@str": str,
+        "@list": list,
+        "@range": bounds,
+        "@span": partial(span, rt),
+        "@absent": ABSENT,
+        "@unset_box": UNSET,
+        **{f"@{name}": getattr(rt, name) for name in _OPERATORS},
+        **{f"@{name}": getattr(rt, name) for name in _RUNTIME},
+        "@text": text,
+        "@format": formatted,
+        "@field": field,
+        "@element": element,
+        "@part": part,
+        "@pairs": pairs,
+        "@pair": pair,
+        "@elements": elements,
+        "@key": key_text,
+        "@catchable": CATCHABLE,
+        "@host": call_host,
+        "@verb": partial(verbs.run, rt),
+        "@begin": unit.begin,
+        "@handler": unit.handler,
+        "@command": unit.command,
+        "@timer": unit.timer,
+        "@plugin": unit.plugin,
+        "@configured": unit.configured,
+        "@name": "__main__" if unit.is_main else unit.path,
+    }
+
+
+_OPERATORS: Final = (
+    "add", "sub", "mul", "div", "mod", "pow", "neg", "pos", "band", "bor", "bxor", "shl", "shr", "inv",
+    "lt", "le", "gt", "ge", "eq", "ne", "has", "hasnt",
+)  # fmt: skip
+_RUNTIME: Final = (
+    "measured", "charged", "paid", "listed", "park", "note_goal", "end_goal", "plugin_line", "message", "keep",
+    "memory_scope", "ambient", "signal", "unbound", "unset", "call", "call_named", "invoke", "invoke_named",
+    "effect", "receiver", "call_library", "unknown_function", "run_handler", "caught", "thrown", "is_error",
+    "set_field", "set_element", "constant", "counted", "taken_apart", "joined", "dict_of", "named_args", "awaited",
+    "regex", "construct", "entry_field", "has_field", "module", "imported",
+)  # fmt: skip
+_FIXED: Final = (
+    "fuel", "zip", "type", "len", "append", "enumerate", "type_error", "unbound_error", "int", "str", "list", "range",
+    "span", "absent", "unset_box", "text", "format", "field", "element", "part", "pairs", "pair", "elements", "key",
+    "catchable", "host", "verb", "begin", "handler", "command", "timer", "plugin", "configured", "name",
+)  # fmt: skip
+HELPERS: Final = frozenset(f"@{name}" for name in (*_FIXED, *_OPERATORS, *_RUNTIME))
+"""The names that generated code may use for the runtime, besides `@lib:`, `@job:` and `@value:` names."""

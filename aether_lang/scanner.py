@@ -1,0 +1,679 @@
+"""Characters to raw tokens (section 2 of the language reference), with the two kinds of brace told apart (section
+3.1).
+
+The scanner goes once over the text. It keeps a stack of open brackets, and for each block the tokens of the
+statement it is in, because three things depend on them: what a `{` is, where the raw text of a goal is, and where a
+`/` opens a regex."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+import msgspec
+
+from . import literals
+from .errors import Source, SyntaxProblem
+from .nodes import Span
+from .tokens import ASSIGN_OPS, ENDS, Token
+from .words import OPWORDS, POSTFIX, PREPOSITIONS, RESERVED, SECTIONS, verb_base
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """How much a script may hold: KiB of source, brackets inside each other, blocks inside each other as CPython
+    counts them, and depth along any path (section 18.1)."""
+
+    source_kb: int = 512
+    brackets: int = 64
+    blocks: int = 18
+    depth: int = 800
+
+
+_TOKEN = re.compile(
+    r"""[ \t]*(?:(?P<line>\r?\n)
+  | (?P<joined>\\\r?\n)
+  | (?P<end>\Z)
+  | (?P<comment>\#[^\n]*|(?<![A-Za-z0-9:])//[^\n]*)
+  | (?P<long_comment>/\*)
+  | (?P<word>[A-Za-z_]\w*(?:(?<=[A-Za-z])'(?=[A-Za-z])\w+)+)
+  | (?P<string>[rf]?["'])
+  | (?P<name>[A-Za-z_][A-Za-z0-9_]*)
+  | (?P<number>[0-9])
+  | (?P<var>\$[A-Za-z_][A-Za-z0-9_]*)
+  | (?P<op>\.\.\.|===|!==|=>|->|→|\?\.(?![0-9])|\?\?|\|\||&&|\.\.|==|!=|<=|>=|\+=|-=|\*=|/=|%=|\+\+|--|\*\*|<<|>>
+      |[-=+*/%|&^~!?:,.;()\[\]{}<>]))
+    """,
+    re.X | re.A,
+)
+_FORBIDDEN = re.compile("[\x00\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_PATH = re.compile(r"[A-Za-z_]\w*(?:/[A-Za-z_]\w*)+", re.A)
+_HYPHWORD = re.compile(r"[ \t]*([A-Za-z_]\w*(?:-[A-Za-z0-9_.]+)+)(?=[ \t]*(?:\r?$|;|\#|//|/\*))", re.A | re.M)
+_TEMPLATE = re.compile(r"\{\{\s*([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\s*\}\}", re.A)
+_CLOCK = re.compile(r"[0-9]{1,2}:[0-9]{2}(?![0-9])")
+_PIPE = re.compile(r"[ \t]*\|[ \t]*(?:(?:\#|//)[^\n]*)?\r?(?:\n|\Z)")
+_KEY_COLON = re.compile(r"[ \t]*:")
+_GOAL_COMMENT = re.compile(r"(?<=[ \t])(?:\#|//)(?=[ \t]|$)")
+_GOAL_KEY = re.compile(r"(?:^|(?<=[ \t]))(priority|metrics|deadline):")
+_DICT_LAMBDA = re.compile(r"""\s*(?:\.\.\.|\}|(?:[A-Za-z_]\w*|"[^"\n]*"|'[^'\n]*')\s*:)""", re.A)
+
+_SYNONYMS = {"→": "->", "===": "==", "!==": "!="}
+_CONTINUES = frozenset(
+    {
+        "=", "=>", ",", ".", "?.", "+", "-", "*", "/", "%", "**", "|", "^", "&", "<<", ">>", "..", "||", "&&", "??",
+        "==", "!=", "<", ">", "<=", ">=", "+=", "-=", "*=", "/=", "%=", "...",
+    }
+)  # fmt: skip
+_CONTINUED_BY = frozenset([".", "?.", "||", "&&", "??", "?", ":", "*", "/", "==", "+"])
+_HEADS = frozenset(
+    [
+        "if",
+        "elif",
+        "else",
+        "for",
+        "while",
+        "when",
+        "every",
+        "try",
+        "catch",
+        "except",
+        "finally",
+        "case",
+        "default",
+        "fn",
+        "function",
+        "def",
+        "define",
+        "match",
+    ]
+)
+_KEYED = frozenset({"policy", "meta", "require"})
+_UNSHARED = frozenset({"else", "elif", "try", "catch", "except", "finally", "default", "case"})
+
+
+class _Frame:
+    """An open bracket, or the block that holds statements. `kind` is `(`, `[`, `{` for a dict, or `block`."""
+
+    __slots__ = ("anon", "container", "if_open", "kind", "opener", "questions", "statement")
+
+    def __init__(self, kind: str, opener: Token | None, container: str = "", anon: bool = False) -> None:
+        self.kind = kind
+        self.opener = opener
+        self.container = container
+        self.anon = anon
+        self.if_open = False
+        self.questions = 0
+        self.statement: list[Token] = []
+
+
+def scan(
+    source: Source, limits: Limits, warn: list[SyntaxProblem], start: int = 0, end: int | None = None
+) -> list[Token]:
+    """The raw tokens of a text, or of the part of it that an interpolation holds. `NL` tokens end logical lines;
+    block braces have the types `BEGIN` and `FINISH`. Raises `SyntaxProblem` at the first thing that is no token."""
+    return _Scanner(source, limits, warn, start, end).run()
+
+
+class _Scanner:
+    def __init__(self, source: Source, limits: Limits, warn: list[SyntaxProblem], start: int, end: int | None) -> None:
+        self.source = source
+        self.text = source.text
+        self.limits = limits
+        self.warn = warn
+        self.at = start
+        self.end = len(self.text) if end is None else end
+        self.embedded = end is not None
+        self.line, column = source.position(start)
+        self.line_start = start - column + 1
+        self.tokens: list[Token] = []
+        self.last: Token | None = None
+        self.frames = [_Frame("(" if self.embedded else "block", None)]
+        self.brackets = 0
+        self.new_line = True  # no token yet on this physical line
+        self.ended = False  # a line end was seen since the last token
+
+    def run(self) -> list[Token]:
+        text, match, end = self.text, _TOKEN.match, self.end
+        steps = {
+            "name": self._name, "op": self._op, "string": self._string, "number": self._number,
+            "var": self._var, "word": self._word,
+        }  # fmt: skip
+        blank = False
+        while self.at < end:
+            found = match(text, self.at, end)
+            if found is None:
+                raise self._unknown()
+            kind = found.lastgroup
+            assert kind is not None
+            start, stop = found.span(kind)
+            if kind in steps:
+                blank = blank or start > self.at
+                self.at = start
+                if self.ended:
+                    self._line_break(kind, text[start:stop])
+                steps[kind](start, stop, blank)
+                blank = False
+                continue
+            blank = True
+            self.at = stop
+            if kind == "line":
+                self._advance_line(stop)
+                self.new_line = self.ended = True
+            elif kind == "joined":
+                self._advance_line(stop)
+            elif kind == "long_comment":
+                self.at = start
+                self._long_comment()
+        self._finish()
+        return self.tokens
+
+    # ------------------------------------------------------------ positions and lines
+
+    def _advance_line(self, start: int) -> None:
+        self.line += 1
+        self.line_start = start
+
+    def _span(self, start: int, end: int) -> Span:
+        column = start - self.line_start + 1
+        return Span(self.line, column, self.line, column + end - start, start, end)
+
+    def _add(self, type: str, start: int, end: int, blank: bool, data: object = None) -> Token:
+        column = start - self.line_start + 1
+        span = Span(self.line, column, self.line, column + end - start, start, end)
+        token = Token(type, self.text[start:end], span, blank or self.new_line, data)
+        if self.new_line:
+            token.first = True
+            token.indent = self._indent(span)
+            self.new_line = False
+        self.tokens.append(token)
+        self.frames[-1].statement.append(token)
+        self.last = token
+        self.at = end
+        return token
+
+    def _append(self, token: Token) -> None:
+        if self.new_line:
+            token.first = True
+            token.indent = self._indent(token.span)
+            self.new_line = False
+        self.tokens.append(token)
+        self.frames[-1].statement.append(token)
+        self.last = token
+
+    def _indent(self, span: Span) -> int:
+        leading = self.text[self.line_start : span.start]
+        if leading.startswith("\ufeff"):
+            leading = leading[1:]
+        if "\t" not in leading:
+            return len(leading)
+        width = 0
+        for character in leading:
+            width = width + 4 - width % 4 if character == "\t" else width + 1
+        return width
+
+    def _long_comment(self) -> None:
+        close = self.text.find("*/", self.at + 2, self.end)
+        if close < 0:
+            raise SyntaxProblem("AE102", "this comment is never closed", self.at, self.at + 2, expected=("'*/'",))
+        while (newline := self.text.find("\n", self.at, close)) >= 0:
+            self.at = newline + 1
+            self._advance_line(self.at)
+            self.new_line = self.ended = True
+        self.at = close + 2
+
+    def _line_break(self, kind: str, text: str) -> None:
+        """A token is the first behind a line end: does it begin a new logical line, or a new entry of a dict?"""
+        self.ended = False
+        frame = self.frames[-1]
+        last = self.last
+        if last is None:
+            return
+        if frame.kind == "block":
+            if not self._continues(last, kind, text):
+                self._end_statement()
+        elif frame.kind == "{" and self._separates(last, kind, text):
+            comma = Token(",", "", Span(self.line, 1, self.line, 1, self.line_start, self.line_start))
+            self.tokens.append(comma)
+            frame.statement.append(comma)
+            self.last = comma
+
+    def _end_statement(self) -> None:
+        frame = self.frames[-1]
+        self.tokens.append(Token("NL", "", self._span(self.at, self.at)))
+        frame.statement = []
+        frame.questions = 0
+        frame.if_open = False
+        self.last = None
+
+    def _continues(self, last: Token, kind: str, text: str) -> bool:
+        statement = self.frames[-1].statement
+        if last.type == "RAW":
+            return False
+        if last.type in _CONTINUES and not (last.type in ("-", "*", "...") and len(statement) == 1):
+            return True
+        if last.type == "NAME" and last.text in ("and", "or") and len(statement) > 1 and statement[-2].type != ".":
+            return True
+        if kind == "op":
+            return _SYNONYMS.get(text, text) in _CONTINUED_BY and last.type != ":"
+        if kind == "name" and text in ("and", "or"):
+            return _KEY_COLON.match(self.text, self.at + len(text), self.end) is None
+        return False
+
+    def _separates(self, last: Token, kind: str, text: str) -> bool:
+        if not (self._ends_operand(last) or last.type == "FINISH"):
+            return False
+        if kind == "name":
+            if text not in ("and", "or", "in", "is", "if", "else", "not", "AND", "OR", "for"):
+                return True
+            return _KEY_COLON.match(self.text, self.at + len(text), self.end) is not None
+        return kind in ("string",) or text == "..."
+
+    # ------------------------------------------------------------ what stands before
+
+    def _ends_operand(self, token: Token | None) -> bool:
+        """Does an operand end with this token, the last one?"""
+        if token is None or token.type not in ENDS:
+            return False
+        if token.type != "NAME" or token.text not in OPWORDS:
+            return not (token.type == "NAME" and token.text == "else" and self._is_keyword(token))
+        return not self._is_keyword(token)
+
+    def _is_keyword(self, token: Token) -> bool:
+        """Does this word, the last token and one of OPWORDS or `else`, act as a keyword before `{`, `/`, `[`, `(`
+        or a sign?"""
+        statement = self.frames[-1].statement
+        before = statement[-2] if len(statement) > 1 else None
+        if before is not None and before.type in (".", "?."):
+            return False
+        if token.text in ("call", "new", "await", "lambda"):
+            return False
+        if before is None or before.type == "DASH":
+            return token.text not in ("and", "or", "in", "is")
+        if token.text in ("not", "if"):
+            return True
+        if token.text in ("when", "match", "case", "throw", "raise", "return", "while", "elif"):
+            return token.text in ("when", "elif") and before.type in (ENDS | {"FINISH"}) and self._in_phrase()
+        return before.type in ENDS or before.type == "FINISH"
+
+    def _in_phrase(self) -> bool:
+        """Is the current statement one that is split into slots?"""
+        frame = self.frames[-1]
+        if frame.kind != "block":
+            return False
+        statement = frame.statement
+        first = statement[0]
+        if first.type != "NAME":
+            return len(statement) > 1 and statement[1].type == ":" and first.type in ("STRING", "NUMBER")
+        if len(statement) > 1 and statement[1].type == ":":
+            return True
+        if verb_base(first.text) and len(statement) > 1 and statement[1].type not in (*ASSIGN_OPS, ".", ",", "["):
+            return True
+        value = next((i for i, token in enumerate(statement[:64]) if token.type == "="), 0) + 1
+        if first.text == "return":
+            value = 1
+        return (
+            1 <= value < len(statement) and statement[value].type == "NAME" and bool(verb_base(statement[value].text))
+        )
+
+    def _wants_operand(self, start: int, end: int, blank: bool) -> bool:
+        """May an operand begin here? True as well behind a verb at statement start with a blank before only."""
+        last = self.last
+        if not self._ends_operand(last):
+            return True
+        statement = self.frames[-1].statement
+        return (
+            len(statement) == 1
+            and self.frames[-1].kind == "block"
+            and last is not None
+            and last.type == "NAME"
+            and verb_base(last.text) is not None
+            and blank
+            and self.text[end : end + 1] not in (" ", "\t", "\r", "\n", "")
+        )
+
+    # ------------------------------------------------------------ words
+
+    def _name(self, start: int, end: int, blank: bool) -> None:
+        frame = self.frames[-1]
+        last = self.last
+        if last is not None and last.type == "NAME" and last.text in ("call", "use", "import", "from"):
+            path = _PATH.match(self.text, start, self.end)
+            if path is not None:
+                self._add("PATH", start, path.end(), blank)
+                return
+        fresh = self.new_line and frame.kind == "block" and not frame.statement
+        name = self._add("NAME", start, end, blank)
+        if name.text == "if" and frame.kind != "block" and not self._after_operand_before_last():
+            frame.if_open = True
+        if fresh and name.text == "goal":
+            self._goal(end)
+
+    def _after_operand_before_last(self) -> bool:
+        statement = self.frames[-1].statement
+        return len(statement) > 1 and statement[-2].type in ENDS
+
+    def _word(self, start: int, end: int, blank: bool) -> None:
+        if self.text[start] in "fr" and self.text[start + 1] == "'":
+            self._string(start, start + 2, blank)
+            return
+        self._add("WORD", start, end, blank)
+
+    def _var(self, start: int, end: int, blank: bool) -> None:
+        self._add("VAR", start, end, blank, self.text[start + 1 : end])
+
+    def _goal(self, end: int) -> None:
+        """The raw text of a `goal:` line, with the raw values of its keys."""
+        colon = _KEY_COLON.match(self.text, end, self.end)
+        if colon is None:
+            return
+        line_end = self.text.find("\n", colon.end(), self.end)
+        line_end = self.end if line_end < 0 else line_end
+        rest = self.text[colon.end() : line_end]
+        comment = _GOAL_COMMENT.search(rest)
+        if comment is not None:
+            rest = rest[: comment.start()]
+        value = rest.strip()
+        if not value or re.match(r"f?[\"']", value) or value == "|":
+            return
+        self._add(":", colon.end() - 1, colon.end(), False)
+        base = colon.end()
+        keys = list(_GOAL_KEY.finditer(rest))
+        bounds = [0, *[key.start() for key in keys], len(rest)]
+        for number, (a, b) in enumerate(pairwise(bounds)):
+            if number:
+                key = keys[number - 1]
+                self._add("NAME", base + key.start(1), base + key.end(1), True)
+                self._add(":", base + key.end(1), base + key.end(), False)
+                a = key.end()
+            piece = rest[a:b]
+            stripped = piece.strip()
+            if not stripped and not number:
+                continue
+            begin = base + a + len(piece) - len(piece.lstrip())
+            self._add("RAW", begin, begin + len(stripped), True, stripped)
+        self.at = line_end
+
+    # ------------------------------------------------------------ literals
+
+    def _number(self, start: int, end: int, blank: bool) -> None:
+        last = self.last
+        if last is not None and last.type == "NAME" and last.text == "at":
+            clock = _CLOCK.match(self.text, start, self.end)
+            if clock is not None:
+                self._add("CLOCK", start, clock.end(), blank, clock.group())
+                return
+        type, end, data = literals.number(self.text, start, self.end)
+        self._add(type, start, end, blank, data)
+
+    def _string(self, start: int, end: int, blank: bool) -> None:
+        prefix = self.text[start] if end - start == 2 else ""
+        end = literals.string_end(self.text, start + len(prefix), self.end, raw=prefix == "r")
+        token = Token("STRING", self.text[start:end], self._span(start, end), blank or self.new_line, prefix)
+        newlines = token.text.count("\n")
+        if newlines:
+            tail = token.text.rindex("\n")
+            line_start = start + tail + 1
+            span = token.span
+            token.span = Span(span.line, span.column, self.line + newlines, end - line_start + 1, start, end)
+        self._append(token)
+        if newlines:
+            self.line += newlines
+            self.line_start = line_start
+        self.at = end
+
+    def _regex(self, start: int, blank: bool) -> None:
+        end, data = literals.regex(self.text, start, self.end)
+        self._add("REGEX", start, end, blank, data)
+
+    # ------------------------------------------------------------ operators and brackets
+
+    def _op(self, start: int, end: int, blank: bool) -> None:
+        op = self.text[start:end]
+        if op in "([{":
+            self._open(op, start, blank)
+        elif op in ")]}":
+            self._close(op, start, blank)
+        elif op in ("/", "/=") and self._wants_operand(start, start + 1, blank):
+            self._regex(start, blank)
+        elif op == "." and self.text[end : end + 1].isdecimal() and not self._ends_operand(self.last):
+            self._number(start, end, blank)
+        elif op == ";":
+            if self.frames[-1].kind != "block":
+                raise SyntaxProblem(
+                    "AE106", "';' ends a statement, but a bracket is still open", start, end, related=self._opened()
+                )
+            self.at = end
+            self._end_statement()
+        else:
+            token = self._add(_SYNONYMS.get(op, op), start, end, blank)
+            if op == ":":
+                self._colon(token)
+            elif op == "?":
+                self.frames[-1].questions += 1
+            elif op == "-" and len(self.frames[-1].statement) == 1 and self.frames[-1].kind == "block":
+                self._dash(token)
+            elif op == "." and len(self.frames[-1].statement) == 2 and self.frames[-1].kind == "block":
+                self._numbered()
+
+    def _dash(self, token: Token) -> None:
+        if self.text[token.span.end : token.span.end + 1] in ("", " ", "\t", "\r", "\n"):
+            token.type = "DASH"
+            self.frames[-1].statement = []
+
+    def _numbered(self) -> None:
+        """`1.` with a blank behind it is the head of an item."""
+        number, point = self.tokens[-2:]
+        if (
+            number.type == "NUMBER"
+            and not point.blank
+            and self.text[point.span.end : point.span.end + 1] in ("", " ", "\t", "\r", "\n")
+        ):
+            self.tokens.pop()
+            number.type = "DASH"
+            self.last = number
+            self.frames[-1].statement = []
+
+    def _colon(self, token: Token) -> None:
+        frame = self.frames[-1]
+        if frame.kind != "block":
+            return
+        if frame.questions:
+            frame.questions -= 1
+            return
+        statement = frame.statement
+        first = statement[0]
+        size = len(statement)
+        keyed = size == 4 and statement[1].type == ":" and first.text in _KEYED
+        if (size == 2 and first.type in ("NAME", "STRING", "NUMBER") and first.text not in _UNSHARED) or keyed:
+            self._after_key(first)
+        elif first.type == "NAME" and first.text in _HEADS and first.text not in ("case", "default"):
+            frame.statement = []
+            self.last = token
+
+    def _after_key(self, key: Token) -> None:
+        word = _HYPHWORD.match(self.text, self.at, self.end)
+        if word is not None:
+            self._add("HYPHWORD", word.start(1), word.end(1), True, word.group(1))
+            return
+        pipe = _PIPE.match(self.text, self.at, self.end)
+        if pipe is not None:
+            self._raw_block(key, self.text.index("|", self.at), pipe.end())
+
+    def _raw_block(self, key: Token, bar: int, start: int) -> None:
+        """The lines behind `key: |`: up to a line with a lone `|`, or one indented no deeper than the key."""
+        column = self._indent(key.span)
+        lines: list[str] = []
+        at, count = start, 1
+        while at < self.end:
+            stop = self.text.find("\n", at, self.end)
+            stop = self.end if stop < 0 else stop
+            line = self.text[at:stop].removesuffix("\r")
+            if line.strip() == "|":
+                at = min(stop + 1, self.end)
+                count += 1
+                break
+            if line.strip() and len(line[: len(line) - len(line.lstrip())].expandtabs(4)) <= column:
+                break
+            lines.append(line)
+            count += 1
+            at = min(stop + 1, self.end)
+        token = Token("RAW", "|", self._span(bar, bar + 1), True, literals.dedent(lines))
+        self._append(token)
+        self.at = at
+        self.line += count - (0 if self.text[at - 1 : at] == "\n" else 1)
+        self.line_start = at if self.text[at - 1 : at] == "\n" else self.text.rfind("\n", 0, at) + 1
+        self.new_line = self.ended = True
+
+    def _open(self, op: str, start: int, blank: bool) -> None:
+        if op == "{":
+            template = _TEMPLATE.match(self.text, start, self.end)
+            if template is not None and "\n" not in template.group():
+                self._add("TEMPLATE", start, template.end(), blank, template.group(1))
+                return
+        frame = self.frames[-1]
+        anon = op == "(" and self.last is not None and self.last.type == "NAME" and self.last.text == "function"
+        block = op == "{" and self._opens_block(start)
+        container = frame.statement[0].text if block and frame.statement else ""
+        token = self._add("BEGIN" if block else op, start, start + 1, blank)
+        if not block:
+            self.brackets += 1
+            if self.brackets > self.limits.brackets:
+                raise SyntaxProblem(
+                    "AE110", f"more than {self.limits.brackets} brackets inside each other", start, start + 1
+                )
+        self.frames.append(_Frame("block" if block else op, token, container, anon))
+        if block:
+            self.last = None
+
+    def _close(self, op: str, start: int, blank: bool) -> None:
+        frame = self.frames[-1]
+        if frame.opener is None:
+            message = f"'{op}' closes nothing"
+            raise SyntaxProblem(
+                "AE103", message, start, start + 1, suggestion="remove it, or open the bracket before it"
+            )
+        wanted = {"(": ")", "[": "]", "{": "}", "block": "}"}[frame.kind]
+        if wanted != op:
+            raise SyntaxProblem(
+                "AE103", f"'{op}' does not close '{frame.opener.text}'", start, start + 1,
+                expected=(f"'{wanted}'",), suggestion="wrong kind of bracket", related=self._opened(),
+            )  # fmt: skip
+        self.frames.pop()
+        block = frame.kind == "block"
+        if not block:
+            self.brackets -= 1
+        token = self._add("FINISH" if block else op, start, start + 1, blank)
+        token.data = frame.anon
+        frame.opener.close = token
+
+    def _opened(self) -> tuple[tuple[int, str], ...]:
+        opener = self.frames[-1].opener
+        return ((opener.span.start, f"'{opener.text}' was opened here"),) if opener is not None else ()
+
+    # ------------------------------------------------------------ block or dict
+
+    def _opens_block(self, start: int) -> bool:
+        """Section 3.1: is the `{` at this place a block brace?"""
+        frame = self.frames[-1]
+        last = self.last
+        if frame.kind != "block":
+            return self._opens_block_in_brackets(frame, last, start)
+        statement = frame.statement
+        if not statement:
+            if self.tokens and self.tokens[-1].type == "DASH":
+                return False
+            if last is not None and last.type == ":":
+                return False
+            raise self._brace_first(start)
+        assert last is not None
+        if last.type == "=>":
+            return _DICT_LAMBDA.match(self.text, start + 1, self.end) is None
+        first = statement[0]
+        if last.type == "NAME":
+            decided = self._word_before_brace(statement, first, last)
+            if decided is not None:
+                return decided
+        if last.type == ":" and first.text in ("case", "default"):
+            return True
+        return self._ends_operand(last)
+
+    def _word_before_brace(self, statement: list[Token], first: Token, last: Token) -> bool | None:
+        word = last.text
+        if len(statement) == 1:
+            if word in SECTIONS or word in ("try", "finally", "catch", "except", "else"):
+                return True
+            if word == "export" or verb_base(word) == word:
+                return False
+        before = statement[-2] if len(statement) > 1 else None
+        if before is not None:
+            if len(statement) == 2 and first.text in SECTIONS:
+                return True
+            if before.type == "FINISH" and word in ("else", "finally", "catch", "except"):
+                return True
+            value = before.type == "=" or (before.type == ":" and len(statement) == 3) or (before.text == "return")
+            if value and verb_base(word) == word:
+                return False
+            if word in PREPOSITIONS and before.type not in (".", "?.") and self._in_phrase():
+                return False
+        return None
+
+    def _opens_block_in_brackets(self, frame: _Frame, last: Token | None, start: int) -> bool:
+        if last is None:
+            return False
+        if last.type == "=>":
+            return _DICT_LAMBDA.match(self.text, start + 1, self.end) is None
+        statement = frame.statement
+        if last.type == "NAME" and last.text == "else":
+            return len(statement) > 1 and statement[-2].type == "FINISH"
+        if last.type == ")" and last.data is True:
+            return True
+        if frame.if_open and self._ends_operand(last):
+            return len(statement) > 1
+        return False
+
+    def _brace_first(self, start: int) -> SyntaxProblem:
+        json = re.compile(r'\{\s*"').match(self.text, start) is not None and not self.tokens
+        return SyntaxProblem(
+            "AE106", "a statement cannot begin with '{'", start, start + 1,
+            suggestion="this looks like JSON" if json else "assign it to a name: x = { .. }",
+        )  # fmt: skip
+
+    # ------------------------------------------------------------ the end
+
+    def _unknown(self) -> SyntaxProblem:
+        while self.text[self.at] in " \t":
+            self.at += 1
+        character = self.text[self.at]
+        hint = "this looks like a shell script" if self.text.startswith(("$(", "${", "`"), self.at) else None
+        name = repr(character) if character.isprintable() else f"U+{ord(character):04X}"
+        return SyntaxProblem("AE101", f"unknown character {name}", self.at, self.at + 1, suggestion=hint)
+
+    def _finish(self) -> None:
+        frame = self.frames[-1]
+        if frame.opener is not None:
+            wanted = {"(": ")", "[": "]", "{": "}", "block": "}"}[frame.kind]
+            opener = frame.opener
+            what = "block" if frame.kind == "block" else "bracket"
+            raise SyntaxProblem(
+                "AE103", f"'{opener.text}' was never closed", opener.span.start, opener.span.end,
+                expected=(f"'{wanted}'",), suggestion=f"the {what} that starts here reaches the end of the file",
+            )  # fmt: skip
+        if not self.embedded and self.tokens and self.tokens[-1].type != "NL":
+            self._end_statement()
+
+
+def check_characters(source: Source, limits: Limits) -> None:
+    """Refuses what no script may hold: too much text, NUL and bidirectional control characters (sections 2.1,
+    18.1)."""
+    found = _FORBIDDEN.search(source.text)
+    if found is not None:
+        code = ord(found.group())
+        raise SyntaxProblem(
+            "AE101", f"the character U+{code:04X} is not allowed", found.start(), found.end(),
+            suggestion=f"in a string write \\u{{{code:04X}}}",
+        )  # fmt: skip
+    size = len(source.text.encode("utf-8"))
+    if size > limits.source_kb * 1024:
+        raise SyntaxProblem("AE110", f"the script has {size} bytes, more than the {limits.source_kb} KiB allowed", 0, 1)
+
+
+__all__ = ["POSTFIX", "RESERVED", "Limits", "check_characters", "scan"]

@@ -1,0 +1,64 @@
+"""The closed word lists of the language, read once from `verbs.toml`."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib.resources import files
+
+import msgspec
+
+
+class Verb(msgspec.Struct, frozen=True):
+    """One verb: how it does its work (`core ai message intent`), the capabilities its statements may need, what may
+    follow it, and whether the entries of its block are its payload."""
+
+    word: str
+    kind: str
+    capabilities: tuple[str, ...]
+    patterns: tuple[str, ...]
+    payload: bool
+
+
+_DATA = tomllib.loads(files(__package__).joinpath("verbs.toml").read_text(encoding="utf-8"))
+
+PREPOSITIONS = frozenset(_DATA["prepositions"])
+GUARDS = frozenset(_DATA["guards"])
+POSTFIX = frozenset(_DATA["postfix"])
+SECTIONS = frozenset(_DATA["sections"])
+RESERVED = frozenset(_DATA["reserved"])
+SOFT = frozenset(_DATA["soft"])
+OPWORDS = frozenset(_DATA["opwords"])
+VERBS: dict[str, Verb] = {
+    word: Verb(word, row["kind"], tuple(row["capabilities"]), tuple(row["patterns"]), row.get("payload", False))
+    for row in _DATA["verb"]
+    for word in row["words"]
+}
+
+
+def verb_base(word: str) -> str | None:
+    """The verb a word stands for: itself, or the part of a compound one before the first `_`; None for any other
+    word."""
+    if word in VERBS:
+        return word
+    head, line, _ = word.partition("_")
+    return head if line and head != "on" and head in VERBS else None
+
+
+def nearest(word: str, candidates: frozenset[str] | dict[str, Verb] | set[str]) -> str | None:
+    """The candidate at an edit distance of at most two, the nearest first, then by the alphabet."""
+    found = [(distance, candidate) for candidate in candidates if (distance := _distance(word, candidate)) <= 2]
+    best = min(found, default=None)
+    return best[1] if best is not None and best[0] < len(word) else None
+
+
+def _distance(left: str, right: str) -> int:
+    if abs(len(left) - len(right)) > 2:
+        return 3
+    row = list(range(len(right) + 1))
+    for i, a in enumerate(left, 1):
+        previous, row[0] = row[0], i
+        for j, b in enumerate(right, 1):
+            previous, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, previous + (a != b))
+        if min(row) > 2:
+            return 3
+    return row[-1]

@@ -1,0 +1,84 @@
+"""What is found before a script runs."""
+
+import pytest
+
+from aether_lang import capabilities, check, parse
+
+
+def codes(text: str) -> list[str]:
+    return [finding.code for finding in check(text)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("const a = 1\na = 2", ["AE201"]),
+        ("const a = 1\na++", ["AE201"]),
+        ("const a = 1\nfn f(a) { a = 2 }", []),
+        ("break", ["AE109"]),
+        ("for x in [1] { fn f() { continue } }", ["AE109"]),
+        ("for x in [1] { if x { break } }", []),
+        ("fn f(a, b = 1) { return a }\nf(1, 2, 3)", ["AE203"]),
+        ("fn f(a, b = 1) { return a }\nf()", ["AW204"]),
+        ("fn f(a, ...b) { return a }\nf(1, 2, 3)", []),
+        ("fn f(a) { return a }\nf(1, c=2)", ["AE204"]),
+        ("f(1)\nfn f(a) { return a }", []),
+        ("let left = 1\nmode: left-1", ["AE202"]),
+        ("mode: left-1", []),
+        ("plugin p {\n  schedule: every blue moon\n}", ["AE401"]),
+        ("every 5 minutes:\n  log 'x'", []),
+        ("every blue moon:\n  log 'x'", ["AE401"]),
+        ("plugin p {\n  memory_access: often\n}", ["AE403"]),
+        ("plugin p {\n  capabilities: [memory.read, memory.wread]\n}", ["AE301"]),
+        ("x = missing", ["AW201"]),
+        ("x = $missing", ["AW201"]),
+        ("let counter = 1\nif countr > 1 { log counter }", ["AW202"]),
+        ("x = no_such(1)", ["AW203"]),
+        ("fn f() { return late }\nlate = 1", []),
+        ("xs = [1]\nys = xs.map(x => x + 1)\nzs = [y for y in ys]", []),
+        ("try { log 1 } catch (e) { log e.message }\nx = e", ["AW201"]),
+        ("if true { let a = 1 }\nx = a", ["AW201"]),
+        ("if true { a = 1 }\nx = a", []),
+        ("recall tag: 't' -> found\nx = found", []),
+        ("f = x => { x + 1 }", ["AW210"]),
+    ],
+)
+def test_a_script_gives_these_findings(text: str, expected: list[str]) -> None:
+    assert codes(text) == expected
+
+
+def test_text_that_cannot_be_parsed_gives_the_findings_of_the_parser() -> None:
+    assert codes("x = (1") == ["AE103"]
+
+
+def test_leniencies_are_warned_of() -> None:
+    assert codes("for each x in [1]\n  log x\n") == ["AW111", "AW110"]
+    assert codes("if true:\n\tlog 1") == ["AW101"]
+    assert codes('log "{count: 1}"') == ["AW120"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("x = 1 + 2", []),
+        ("log 'x'", ["log.write"]),
+        ("remember(1) as 't'", ["memory.write"]),
+        ("x = recall notes from today", ["memory.read"]),
+        ("think about x", ["ai.call"]),
+        ("run agent 'A'", ["agent.run"]),
+        ("x = pot.read()", ["plugin.call"]),
+        ("plugin: pot.read 'x'", ["plugin.call"]),
+        ("if busy { emit done }", ["event.emit", "signal.read"]),
+        ("x = [generate_id(), now()]", ["random.read", "time.read"]),
+        ("fn f() { deploy site }", ["intent.act"]),
+        ("goal: rest", ["goal.write"]),
+        ("let log = x => x\nlog(1)", []),
+    ],
+)
+def test_the_capabilities_in_reach_are_listed(text: str, expected: list[str]) -> None:
+    assert capabilities(parse(text)) == expected
+
+
+def test_a_deep_tree_is_checked_without_recursion() -> None:
+    assert codes("a = 1\nx = " + " + ".join(["a"] * 700)) == []
+    assert codes("a = 1\n" + "".join(f"{' ' * depth}if a:\n" for depth in range(700)) + " " * 700 + "log a") == []
