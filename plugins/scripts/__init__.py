@@ -1,0 +1,337 @@
+"""Scripts: the library, the compiled forms, and the runner that executes them in workers of their own.
+
+As a runner (`runner.script`) it starts and stops what the plugin `executions` has accepted; as the service `scripts` it
+lists, checks and submits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from kernel import BadInput, Context, Plugin, Pool, ServiceUnavailable, needs
+
+from . import commands
+from .compiled import Compiled, Compiler, compile_program, fingerprint, run_program
+from .faults import failure_of_source
+from .library import Library, Root
+from .limits import SHIPPED, for_worker, limits_of
+from .names import inline_name
+from .runs import Run, State, begin, on_behalf
+
+scripts = Plugin(
+    "scripts",
+    version="1.0.0",
+    description="Aether scripts: found, checked, compiled once, and run in sealed workers.",
+    category="system",
+    requires={"executions": ">=1.0"},
+    topics=["script", "intent", "ui"],
+)
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+
+runs_total = scripts.counter("aetherra_script_runs_total", "Runs of scripts begun")
+calls_total = scripts.counter("aetherra_script_host_calls_total", "Host calls of scripts that count")
+
+
+@scripts.settings
+class Settings(msgspec.Struct, frozen=True):
+    """`[plugins.scripts]`."""
+
+    workers: Count = 4
+    """Processes that run scripts at a time."""
+    compile_s: Seconds = 10.0
+    """How long a source may take to compile."""
+    memory_mb: Count = 32
+    """Compiled scripts kept in memory."""
+    disk_mb: Count = 64
+    """Compiled scripts kept under HOME/cache/scripts."""
+
+
+class House:
+    """What this generation has of its own; made when it opens."""
+
+    def __init__(self, ctx: Context, version: str) -> None:
+        paths, settings = ctx.config.paths, ctx.settings
+        named = [paths.scripts] if paths.scripts is not None else []
+        own = [Root(path, bundled=False) for path in dict.fromkeys([*named, paths.home / "scripts"])]
+        self.ctx = ctx
+        self.library = Library([*own, Root(paths.bundled_scripts, bundled=True)], int(SHIPPED["source_kb"]))
+        self.runners: Pool = ctx.workers.pool(run_program(settings.workers))
+        compilers: Pool = ctx.workers.pool(compile_program())
+        self.compiler = Compiler(
+            compilers,
+            Path(paths.home) / "cache" / "scripts",
+            ctx.clock,
+            version=version,
+            memory_mb=settings.memory_mb,
+            disk_mb=settings.disk_mb,
+            compile_s=settings.compile_s,
+        )
+        self.pools = (self.runners, compilers)
+        for pool in self.pools:
+            pool.warm_up()
+
+
+houses: list[House] = []
+runs: dict[str, Run] = {}
+handed: dict[str, Any] = {}
+
+
+def house() -> House:
+    """Return what this generation has; `ServiceUnavailable` before it is open."""
+    if not houses:
+        raise ServiceUnavailable("scripts is not open yet", details={"service": "scripts"})
+    return houses[0]
+
+
+# The runner ------------------------------------------------------------------------------------------------------
+
+
+@scripts.service("runner.script")
+class Runner:
+    """Executes the kind `script` for the plugin `executions`."""
+
+    @needs("system:admin")
+    async def start(self, ctx: Context, execution: dict[str, Any]) -> dict[str, Any]:
+        """Begin a run; a source that does not compile ends it here. Returns the seconds it may take."""
+        own = house()
+        run = runs[execution["id"]] = _run(begin(execution, execution["name"]), own)
+        try:
+            return await _start(run, own, execution["input"], execution)
+        finally:
+            run.state["begun"].set()
+            if run.state["job"] is None:
+                runs.pop(run.id, None)
+
+    @needs("system:admin")
+    async def stop(self, ctx: Context, execution: str) -> None:
+        """Make a run end."""
+        run = runs.get(execution)
+        if run is not None:
+            run.stop()
+
+
+async def _start(run: Run, own: House, given: dict[str, Any], execution: dict[str, Any]) -> dict[str, Any]:
+    state = run.state
+    caller = on_behalf(own.ctx, state["caller"], state["trace"])
+    source, state["name"] = await _source(own, given, execution["name"])
+    # Asked again, for the policy may have changed while it waited.
+    await caller.require("script:run", state["name"])
+    limits = await limits_of(own.ctx, state["caller"], state["name"])
+    wall_s = min(limits["wall_s"], execution["deadline_s"] or limits["wall_s"])
+    state["limits"], state["due"] = limits, own.ctx.clock.monotonic() + wall_s
+    state["log_left"], state["output_left"] = int(limits["log_records"]), int(limits["output_kb"] * 1024)
+    compiled = await own.compiler.compile(source, state["name"], limits)
+    for finding in compiled.diagnostics[:20] if compiled.ok else ():
+        run.note("job.log", {"level": "warning", **{k: finding.get(k) for k in ("message", "line", "column", "file")}})
+    if not compiled.ok or state["stopping"]:
+        failed = None if compiled.ok else failure_of_source(compiled.diagnostics, state["name"])
+        await run.finish("cancelled" if failed is None else "failed", None, failed)
+        return {"wall_s": None}
+    body = {
+        "kind": "run",
+        "code": compiled.code,
+        "parameters": given.get("parameters") or {},
+        "context": given.get("context") or {},
+        "limits": for_worker(limits, wall_s),
+    }
+    run.attach(own.runners.submit(body, serve=run.serve, told=run.told))
+    own.ctx.metric(runs_total).inc()
+    if not handed.get("taken"):
+        _watch(run)
+    return {"wall_s": wall_s}
+
+
+async def _source(own: House, given: dict[str, Any], name: str) -> tuple[str, str]:
+    if isinstance(given.get("source"), str):
+        return given["source"], name
+    script = await asyncio.to_thread(own.library.find, name)
+    return script.source, script.name
+
+
+def _run(state: State, own: House) -> Run:
+    return Run(state, own.ctx, own.library, own.compiler.compile)
+
+
+def _watch(run: Run) -> None:
+    run.watcher = asyncio.create_task(run.watch(), name=f"run {run.id}")
+    run.watcher.add_done_callback(lambda task: _over(run, task))
+
+
+def _over(run: Run, task: asyncio.Task[None]) -> None:
+    if task.cancelled():
+        return  # handed over
+    runs.pop(run.id, None)
+    own = house()
+    own.ctx.metric(calls_total).inc(run.state["counts"].get("host_calls", 0))
+    error = task.exception()
+    if error is not None:
+        own.ctx.log.error("the end of job %s could not be recorded", run.id, exc_info=error)
+
+
+# The service -----------------------------------------------------------------------------------------------------
+
+
+@scripts.service("scripts")
+class Scripts:
+    """The library, the checker, and submitting a script to run."""
+
+    @needs("script:check")
+    async def list(self, ctx: Context) -> Sequence[dict[str, Any]]:
+        """Return all scripts: `name`, `description`, `root`, `size`, `modified_at`."""
+        listed = await asyncio.to_thread(house().library.list)
+        return [msgspec.to_builtins(script) for script in listed]
+
+    @needs("script:check")
+    async def check(self, ctx: Context, source: str | None = None, name: str | None = None) -> dict[str, Any]:
+        """Return what is found in a source, or in a script of the library, without running it.
+
+        `ok` says that it may run; `diagnostics` has errors and warnings, `capabilities` what it can reach.
+        """
+        own = house()
+        if source is None:
+            if name is None:
+                raise BadInput("expected `source`, or the `name` of a script", details={"field": "source"})
+            script = await asyncio.to_thread(own.library.find, name)
+            source, name = script.source, script.name
+        else:
+            name = inline_name(name)
+        limits = await limits_of(own.ctx, _caller(ctx), name)
+        found: Compiled = await own.compiler.compile(source, name, limits)
+        return {"ok": found.ok, "name": name, "diagnostics": found.diagnostics, "capabilities": found.capabilities}
+
+    @needs("job:read")
+    async def submit(
+        self,
+        ctx: Context,
+        script_name: str | None = None,
+        parameters: dict[str, Any] | None = None,
+        context: dict[str, Any] | None = None,
+        source: str | None = None,
+        priority: int | str = "normal",
+        idempotency_key: str | None = None,
+        deadline_s: float | None = None,
+    ) -> dict[str, Any]:
+        """Accept a run of a script of the library, or of a source; return the job's row, committed.
+
+        Raises `NotFound` for an unknown script, and asks for `script:run` on its name.
+        """
+        own = house()
+        given: dict[str, Any] = {"parameters": parameters or {}, "context": context or {}}
+        if source is not None:
+            name = inline_name(script_name)
+            given["source"] = source
+        elif script_name is not None:
+            name = (await asyncio.to_thread(own.library.find, script_name)).name
+        else:
+            raise BadInput("expected the name of a script, or a source", details={"field": "script_name"})
+        row: dict[str, Any] = await ctx.service("executions").submit(
+            "script", name, given, priority=priority, idempotency_key=idempotency_key, deadline_s=deadline_s
+        )
+        return row
+
+    @needs("metrics:read")
+    async def stats(self, ctx: Context) -> dict[str, Any]:
+        """Return figures of runs, compiled forms and workers."""
+        own = house()
+        return {
+            "scripts": len(await asyncio.to_thread(own.library.list)),
+            "runs_under_way": len(runs),
+            "compiled": own.compiler.stats(),
+            "workers": {name: figures for name, figures in ctx.workers.stats().items() if name in ("run", "compile")},
+        }
+
+
+def _caller(ctx: Context) -> dict[str, Any]:
+    caller = ctx.chain.caller
+    return {"id": caller.id, "roles": list(caller.roles), "via": []}
+
+
+# The plugin's own life -------------------------------------------------------------------------------------------
+
+
+@scripts.lifespan
+async def lifespan(ctx: Context) -> AsyncIterator[None]:
+    """Find library, compiler and workers; at the end stop what was not handed over."""
+    (ctx.config.paths.home / "scripts").mkdir(parents=True, exist_ok=True)
+    houses.append(House(ctx, await asyncio.to_thread(fingerprint)))
+    yield
+    await _close()
+    houses.clear()
+
+
+async def _close() -> None:
+    """Leave the runs to the next generation, or end them when there is none."""
+    left = list(runs.values())
+    for run in left:
+        if run.watcher is not None:
+            run.watcher.cancel()
+    if not handed.get("taken"):
+        await asyncio.gather(*(run.abandon() for run in left if run.state["job"] is not None))
+
+
+@scripts.task("runs", restart="always")
+async def keep_runs(ctx: Context) -> None:
+    """Watch the runs that were handed over by the generation before."""
+    handed.clear()
+    for run in list(runs.values()):
+        if run.watcher is None or run.watcher.done():
+            _watch(run)
+    try:
+        await asyncio.Event().wait()
+    finally:
+        for run in runs.values():
+            if run.watcher is not None:
+                run.watcher.cancel()
+
+
+@scripts.task("library")
+async def watch_library(ctx: Context) -> None:
+    """Notice scripts that come, change and go."""
+    stop = asyncio.Event()
+    own = house()
+    own.library.forget_list()
+    await own.library.watch(stop, lambda names: _changed(ctx, names))
+
+
+def _changed(ctx: Context, names: Sequence[str]) -> None:
+    task = asyncio.ensure_future(ctx.publish("script.changed", {"scripts": list(names)}))
+    telling.add(task)
+    task.add_done_callback(telling.discard)
+
+
+telling: set[asyncio.Future[Any]] = set()
+
+
+@scripts.health
+def health() -> str | None:
+    """Return why scripts cannot be compiled or run, or None."""
+    return next((problem for pool in house().pools if (problem := pool.problem()) is not None), None)
+
+
+@scripts.export_state
+def export_state() -> dict[str, Any]:
+    """Hand over the runs under way."""
+    handed.update({"runs": [run.state for run in runs.values()], "taken": False})
+    return handed
+
+
+@scripts.import_state
+def import_state(version: str, state: dict[str, Any]) -> None:
+    """Go on serving them: their next call comes here."""
+    own = house()
+    for one in state["runs"]:
+        run = runs[one["id"]] = _run(one, own)
+        if one["job"] is not None:
+            run.attach(one["job"])
+    # The old generation may still be compiling for some; it tells when they have begun.
+    state["taken"] = True
+
+
+commands.add(scripts)

@@ -1,0 +1,137 @@
+"""The verbs `aether run`, `check`, `jobs` and `cancel`: thin calls to the hub, but for `check`, which needs none."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import aether_lang
+from kernel import BadInput, Plugin, Terminal
+
+STYLES = {"completed": "green", "failed": "red", "cancelled": "yellow", "running": "cyan", "pending": "dim"}
+
+
+def add(p: Plugin) -> None:
+    """Collect the verbs on `p`."""
+    p.command("run")(run)
+    p.command("check")(check)
+    p.command("jobs")(jobs)
+    p.command("cancel")(cancel)
+
+
+async def run(
+    terminal: Terminal, script: str, watch: bool = False, param: dict[str, Any] | None = None, priority: str = "normal"
+) -> int | None:
+    """Run a script: a file, whose text is sent, or a name of the hub's library.
+
+    --param k=v gives it a parameter (JSON where it is JSON, else text); --watch shows its log and result as they come.
+    """
+    asked: dict[str, Any] = {"parameters": param or {}, "priority": priority}
+    asked |= await asyncio.to_thread(_named, script)
+    job = await terminal.request("POST", "/api/scripts/run", json=asked)
+    if not watch:
+        terminal.print(job if terminal.json else f"{job['job_id']}  {job['status']}  {job['script']}")
+        return None
+    async for event in terminal.stream(f"/api/jobs/{job['job_id']}/events"):
+        _show(terminal, event)
+    ended = await terminal.request("GET", f"/api/jobs/{job['job_id']}")
+    _show_end(terminal, ended)
+    return 0 if ended["status"] == "completed" else 1
+
+
+async def check(terminal: Terminal, files: list[str]) -> int | None:
+    """Check scripts without running them; the exit status is 1 when one has an error."""
+    broken = False
+    for name in files:
+        found = await asyncio.to_thread(_checked, name)
+        broken = broken or any(not finding.is_warning for finding in found)
+        if terminal.json:
+            terminal.print({"file": name, "diagnostics": [msgspec.to_builtins(finding) for finding in found]})
+        elif found:
+            for finding in found:
+                terminal.console.print(finding.render(), markup=False, highlight=False, soft_wrap=True)
+        else:
+            terminal.print(f"{name}: ok")
+    return 1 if broken else None
+
+
+async def jobs(terminal: Terminal, status: str = "", limit: int = 20) -> None:
+    """List jobs, newest first."""
+    query = f"?limit={limit}" + (f"&status={status}" if status else "")
+    answer = await terminal.request("GET", f"/api/jobs{query}")
+    if terminal.json:
+        terminal.print(answer)
+        return
+    from rich.table import Table
+
+    table = Table("job", "status", "script", "created", "took", "error", box=None)
+    for job in answer["jobs"]:
+        style = STYLES.get(job["status"], "")
+        took = "" if job["duration_s"] is None else f"{job['duration_s']:.2f} s"
+        error = (job["error"] or {}).get("message", "")
+        table.add_row(job["job_id"], f"[{style}]{job['status']}[/]", job["script"], job["created_at"], took, error[:60])
+    terminal.print(table)
+
+
+async def cancel(terminal: Terminal, id: str) -> None:
+    """Cancel the job ID."""
+    answer = await terminal.request("POST", f"/api/cancel/{id}")
+    terminal.print(answer if terminal.json else answer["message"])
+
+
+def _checked(name: str) -> list[aether_lang.Diagnostic]:
+    return aether_lang.check(_read(Path(name)), name)
+
+
+def _named(script: str) -> dict[str, Any]:
+    path = Path(script)
+    return {"source": _read(path), "name": _name(path)} if path.is_file() else {"name": script}
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path} is not UTF-8: byte {error.start + 1} cannot be read") from None
+
+
+def _name(path: Path) -> str:
+    """Return a name that the hub takes, as near to the file's as can be."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", path.name)[-100:].lstrip(".") or "script"
+
+
+def _show(terminal: Terminal, event: dict[str, Any]) -> None:
+    data, topic = event.get("data") or {}, event.get("topic", "")
+    if terminal.json:
+        terminal.print(event)
+        return
+    if topic == "job.output":
+        terminal.console.print(data.get("text", ""), markup=False, highlight=False, soft_wrap=True)
+    elif topic == "job.log":
+        place = f" ({data['file']}:{data['line']})" if data.get("line") else ""
+        style = {"error": "red", "warning": "yellow"}.get(data.get("level", ""), "dim")
+        terminal.console.print(
+            f"{data.get('level', 'info')}: {data.get('message', '')}{place}", style=style, markup=False
+        )
+    elif topic == "job.started":
+        terminal.console.print(f"started {data.get('name', '')}", style="cyan", markup=False)
+
+
+def _show_end(terminal: Terminal, job: dict[str, Any]) -> None:
+    if terminal.json:
+        terminal.print(job)
+        return
+    took = "" if job["duration_s"] is None else f" in {job['duration_s']:.2f} s"
+    terminal.console.print(f"{job['status']}{took}", style=STYLES.get(job["status"], ""), markup=False)
+    if job["status"] == "completed":
+        terminal.console.print_json(msgspec.json.encode(job["result"]).decode())
+        return
+    error = job["error"] or {}
+    place = f"{error['file']}:{error['line']}:{error.get('column') or 1}: " if error.get("line") else ""
+    terminal.console.print(f"{place}{error.get('type', '')}: {error.get('message', '')}", style="red", markup=False)

@@ -1,0 +1,280 @@
+"""Runs of scripts under way: started in a worker, served by the gateway, told of in the job's history, and ended once.
+
+What is known of a run is plain data beside the kernel's own `Job`, so that a reload of this plugin hands it over: the
+process runs on, and its next call goes to the new generation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, TypedDict
+
+from kernel import AetherraError, Caller, Context, Job, Overloaded, ServiceUnavailable, StorageError, WorkerLost
+
+from .faults import failure_of_run, fault
+from .gateway import Gateway
+from .library import Library
+
+MESSAGE_MOST = 8 * 1024
+"""Characters of one log record that are kept."""
+BATCH = 200
+AGAIN_S = 1.0
+"""How long until another attempt to record what the store refused."""
+
+
+ABANDONED = {
+    "code": "RUNNER_STOPPED",
+    "type": "Cancelled",
+    "message": "the plugin that runs scripts was taken out of service while it ran; submit it again",
+}
+
+
+class State(TypedDict):
+    """A run as it is handed over at a reload."""
+
+    id: str
+    attempt: int
+    name: str
+    caller: dict[str, Any]
+    trace: str
+    limits: dict[str, float]
+    due: float
+    counts: dict[str, int]
+    story: list[str]
+    trace_level: str
+    stopping: bool
+    lines: list[dict[str, Any]]
+    log_left: int
+    output_left: int
+    begun: asyncio.Event
+    job: Job | None
+
+
+def begin(execution: dict[str, Any], name: str) -> State:
+    """Return the state of a run that begins now."""
+    return State(
+        id=execution["id"],
+        attempt=execution["attempt"],
+        name=name,
+        caller=execution["caller"],
+        trace=execution["trace"],
+        limits={},
+        due=0.0,
+        counts={},
+        story=[],
+        trace_level="info",
+        stopping=False,
+        lines=[],
+        log_left=0,
+        output_left=0,
+        begun=asyncio.Event(),
+        job=None,
+    )
+
+
+def on_behalf(own: Context, caller: dict[str, Any], trace: str) -> Context:
+    """Return a context that acts for the stored caller, and through whoever stood between."""
+    scopes = None if caller["scopes"] is None else tuple(caller["scopes"])
+    ctx = own.on_behalf(Caller(caller["id"], tuple(caller["roles"]), scopes), trace=trace)
+    for member in caller["via"]:
+        ctx = ctx.through(member)
+    return ctx
+
+
+class Run:
+    """One run, as this generation serves it."""
+
+    def __init__(self, state: State, own: Context, library: Library, compile_module: Any) -> None:
+        self.state = state
+        self._own = own
+        self._library = library
+        self._compile = compile_module
+        self._flushing: asyncio.Task[None] | None = None
+        self._gateway: Gateway | None = None
+        self.watcher: asyncio.Task[None] | None = None
+
+    # What operations know of it ----------------------------------------------------------------------------------
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+        return self.state["id"]
+
+    @property
+    def name(self) -> str:
+        """The script's name."""
+        return self.state["name"]
+
+    @property
+    def story(self) -> list[str]:
+        """What the script has narrated."""
+        return self.state["story"]
+
+    @property
+    def trace_level(self) -> str:
+        """How much is noted of each call."""
+        return self.state["trace_level"]
+
+    @trace_level.setter
+    def trace_level(self, level: str) -> None:
+        self.state["trace_level"] = level
+
+    def remaining_s(self) -> float | None:
+        """Return the seconds it may still take."""
+        return self.state["due"] - self._own.clock.monotonic()
+
+    def note(self, topic: str, data: dict[str, Any]) -> None:
+        """Add a line to the history; beyond `log_records` one last line says that there were more."""
+        left = self.state["log_left"]
+        if left < 0:
+            return
+        self.state["log_left"] = left - 1
+        if left == 0:
+            data, topic = {"level": "warning", "message": "the log is full, later records are dropped"}, "job.log"
+        self.state["lines"].append({"topic": topic, "data": data})
+        self._flush_soon()
+
+    # The worker's side -------------------------------------------------------------------------------------------
+
+    def attach(self, job: Job) -> None:
+        """Serve this job's calls and events from now on."""
+        job.serve, job.told = self.serve, self.told
+        self.state["job"] = job
+
+    async def serve(self, body: Any) -> Any:
+        """Answer one call of the worker."""
+        if isinstance(body, dict) and body.get("op") == "module.load":
+            return await self._load_module(body)
+        if self._gateway is None:
+            ctx = on_behalf(self._own, self.state["caller"], self.state["trace"])
+            self._gateway = Gateway(ctx, self.name, self, self.state["limits"], self.state["counts"])
+        return await self._gateway.call(body)
+
+    async def _load_module(self, body: dict[str, Any]) -> dict[str, Any]:
+        path = body.get("args", {}).get("path") if isinstance(body.get("args"), dict) else None
+        try:
+            script = await asyncio.to_thread(self._library.module, path if isinstance(path, str) else "")
+            compiled = await self._compile(script.source, script.name, self.state["limits"])
+        except AetherraError as error:
+            raise fault("ImportError", error.message, module=str(path)[:80]) from None
+        if not compiled.ok:
+            first: dict[str, Any] = next(
+                (d for d in compiled.diagnostics if not str(d.get("code", "")).startswith("AW")), {}
+            )
+            where = f"{script.name}:{first.get('line', 0)}:{first.get('column', 0)}"
+            raise fault("ImportError", f"{where}: {first.get('message', 'it cannot be compiled')}", module=script.name)
+        self.note("job.module", {"path": path, "name": script.name, "hash": script.hash})
+        return {"code": compiled.code, "name": script.name, "hash": script.hash}
+
+    def told(self, body: Any) -> None:
+        """Take a log record or a line of output."""
+        if not isinstance(body, dict):
+            return
+        if body.get("kind") == "log":
+            self.note("job.log", _record(body))
+        elif body.get("kind") == "output":
+            self._output(str(body.get("line", "")))
+
+    def _output(self, line: str) -> None:
+        left = self.state["output_left"]
+        if left <= 0:
+            return
+        size = len(line.encode("utf-8", "replace")) + 1
+        self.state["output_left"] = left - size
+        if size > left:
+            line = line[: max(left, 0)] + " [output cut]"
+        self.state["lines"].append({"topic": "job.output", "data": {"text": line}})
+        self._flush_soon()
+
+    # Telling -----------------------------------------------------------------------------------------------------
+
+    def _flush_soon(self) -> None:
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.create_task(self._flush(), name=f"history of {self.id}")
+
+    async def _flush(self) -> None:
+        while self.state["lines"]:
+            batch = self.state["lines"][:BATCH]
+            del self.state["lines"][:BATCH]
+            await self._told_to_executions("report", batch)
+
+    async def flushed(self) -> None:
+        """Return when every line so far is in the history."""
+        while self.state["lines"] or (self._flushing is not None and not self._flushing.done()):
+            self._flush_soon()
+            assert self._flushing is not None
+            await asyncio.shield(self._flushing)
+
+    async def finish(self, how: str, result: Any = None, error: dict[str, Any] | None = None) -> None:
+        """Record the end, after everything that was said before it."""
+        await self.flushed()
+        await self._told_to_executions("finish", how, result, error)
+
+    async def _told_to_executions(self, method: str, *arguments: Any) -> None:
+        while True:
+            try:
+                handle = self._own.service("executions")
+                await getattr(handle, method)(self.id, self.state["attempt"], *arguments)
+                return
+            except (StorageError, Overloaded, ServiceUnavailable) as error:
+                self._own.log.warning("job %s: %s is tried again: %s", self.id, method, error)
+                await self._own.clock.sleep(AGAIN_S)
+
+    # Ending ------------------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Ask it to end; a worker that does not obey is killed by the kernel."""
+        self.state["stopping"] = True
+        if self.state["job"] is not None:
+            self.state["job"].cancel()
+
+    async def abandon(self) -> None:
+        """End it because this plugin leaves, and say so."""
+        job = self.state["job"]
+        if job is not None:
+            job.kill("the plugin that runs scripts was taken out of service")
+            await self.finish("failed", None, dict(ABANDONED))
+
+    async def watch(self) -> None:
+        """Wait for the worker's end of it and record it."""
+        await self.state["begun"].wait()
+        job = self.state["job"]
+        if job is None:
+            return  # it ended before it reached a worker, and that is recorded
+        self.attach(job)
+        try:
+            outcome = await job.result()
+        except WorkerLost as error:
+            await self._lost(error)
+            return
+        except AetherraError as error:
+            await self.finish("failed", None, {"code": error.code, "message": error.message})
+            return
+        if not isinstance(outcome, dict) or outcome.get("state") not in ("completed", "failed", "cancelled"):
+            await self.finish("failed", None, {"code": "WORKER_LOST", "message": "the worker gave no outcome"})
+            return
+        if outcome.get("private"):
+            self._own.log.error("job %s: the runtime failed: %s", self.id, outcome["private"])
+        if outcome["state"] == "failed":
+            await self.finish("failed", None, failure_of_run(outcome.get("error")))
+        else:
+            await self.finish(outcome["state"], outcome.get("result"))
+
+    async def _lost(self, error: WorkerLost) -> None:
+        if self.state["stopping"]:
+            await self.finish("cancelled")
+            return
+        reason = error.details.get("reason", error.message)
+        message = f"the process that ran the script ended before it was done: {reason}"
+        failure = {"code": "WORKER_LOST", "type": "InternalError", "message": message, "data": {"reason": reason}}
+        await self.finish("failed", None, failure)
+
+
+def _record(body: dict[str, Any]) -> dict[str, Any]:
+    message = str(body.get("message", ""))
+    cut = message if len(message) <= MESSAGE_MOST else message[:MESSAGE_MOST] + " [cut]"
+    record: dict[str, Any] = {"level": str(body.get("level", "info"))[:20], "message": cut}
+    at = body.get("at")
+    if isinstance(at, list | tuple) and len(at) >= 3 and isinstance(at[1], int) and at[1] > 0:
+        record |= {"file": str(at[0])[:300], "line": at[1], "column": at[2] if isinstance(at[2], int) else None}
+    return record
