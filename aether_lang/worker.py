@@ -4,14 +4,15 @@ Started as `python -I -S worker.py --fd N --path P [--path P ..] [--preload comp
 `serve`. One job at a time. Every frame is a map with `t` (see `frames`); `id`s of jobs and of calls only ever grow.
 
 Hub to worker:
-  {t: "job", id, body}                        starts a job; the body says which kind, see below
-  {t: "result", id, ok: true, value}          the answer to the call of that id
-  {t: "result", id, ok: false, error}         error: {type, message, data?, retryable?}, type a name of 17.2
-  {t: "cancel", id, reason?}                  stops the job of that id
+  {t: "job", id, body}               starts a job; the body says which kind, see below
+  {t: "result", id, ok: true, body}  the answer to the call of that id
+  {t: "result", id, ok: false, body} body: {message, details: {type, data?, retryable?}}, type a name of 17.2
+  {t: "cancel", id, reason?}         stops the job of that id
 Worker to hub:
-  {t: "call", id, op, capability, args, at}   one host operation; at: [file, line, column, unit]
-  {t: "event", body}                          no answer: {kind: "log", level, message, at} or {kind: "output", line}
-  {t: "done", id, body}                       the end of the job
+  {t: "ready"}                       first of all: it can take jobs
+  {t: "call", id, body}              one host operation: {op, capability, args, at}, at: [file, line, column, unit]
+  {t: "event", body}                 no answer: {kind: "log", level, message, at} or {kind: "output", line}
+  {t: "done", id, body}              the end of the job
 
 A run job's body: {kind: "run", code, parameters?, context?, limits?, entry?, config?}. Its done body is an outcome:
 {state, result, error, steps, handlers, commands, timers, private}.
@@ -80,9 +81,9 @@ class HubHost:
         """One operation; blocks until the hub has answered or the job is cancelled."""
         number = self.next_call
         self.next_call += 1
-        frame = {"t": "call", "id": number, "op": operation, "capability": capability, "args": args, "at": position}
+        body = {"op": operation, "capability": capability, "args": args, "at": position}
         try:
-            self._channel.send(frame)
+            self._channel.send({"t": "call", "id": number, "body": body})
         except FrameTooLargeError as error:
             raise ScriptError("ValueError", f"the arguments of {operation} are too large: {error}") from None
         while True:
@@ -128,12 +129,15 @@ class HubHost:
 
 
 def _value(result: dict[str, Any]) -> Any:
+    body = result.get("body")
     if result["ok"]:
-        return result.get("value")
-    error = result.get("error")
-    if type(error) is not dict:
+        return body
+    if type(body) is not dict:
         raise ProtocolError("a failed result without an error")
-    name, message = error.get("type"), str(error.get("message", "the host gave no reason"))
+    message, error = str(body.get("message", "the host gave no reason")), body.get("details")
+    if type(error) is not dict:
+        error = {}
+    name = error.get("type")
     if name in _HALTS:
         raise _HALTS[name](message, error.get("data"))
     known = name if name in CATCHABLE else "HostError"
@@ -157,6 +161,7 @@ class Worker:
     def serve(self) -> int:
         """Does jobs until the connection ends; the exit status."""
         threading.Thread(target=self._read, name="frames", daemon=True).start()
+        self._channel.send({"t": "ready"})
         while (job := self._jobs.get()) is not None:
             try:
                 body = self._done(job)

@@ -60,6 +60,9 @@ class Program:
     jobs_each: int = 50
     """After so many jobs a process is replaced."""
     frame_kb: int = 1024
+    """The largest frame that it may send."""
+    sent_kb: int = 8 * 1024
+    """The largest frame that it is sent: a job, or the answer to a call."""
     outstanding: int = 64
     """Calls that a worker may have open at a time."""
     start_s: float = 10.0
@@ -70,8 +73,11 @@ class Program:
 class _Frames(asyncio.Protocol):
     """Cuts the byte stream into frames and decodes them; anything that is not one is a fault."""
 
-    def __init__(self, limit: int, received: Callable[[dict[str, Any]], None], lost: Callable[[str], None]) -> None:
-        self._limit = limit
+    def __init__(
+        self, program: Program, received: Callable[[dict[str, Any]], None], lost: Callable[[str], None]
+    ) -> None:
+        self._limit = program.frame_kb * 1024
+        self._send_limit = program.sent_kb * 1024
         self._received = received
         self._lost = lost
         self._buffer = bytearray()
@@ -109,8 +115,8 @@ class _Frames(asyncio.Protocol):
     def send(self, frame: dict[str, Any]) -> None:
         """Write one frame; raise `ValueError` where the data is too large or not plain."""
         body = self._encoder.encode(frame)
-        if len(body) > self._limit:
-            raise ValueError(f"{len(body)} bytes do not fit into a frame of {self._limit}")
+        if len(body) > self._send_limit:
+            raise ValueError(f"{len(body)} bytes do not fit into a frame of {self._send_limit}")
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(_LENGTH.pack(len(body)) + body)
 
@@ -205,7 +211,7 @@ class _Worker:
         self.pid: int | None = None
         self.jobs = 0
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._frames = _Frames(self._program.frame_kb * 1024, self._received, self._fault)
+        self._frames = _Frames(self._program, self._received, self._fault)
         self._process: asyncio.subprocess.Process | None = None
         self._job: Job | None = None
         self._calls: set[asyncio.Task[None]] = set()
@@ -297,6 +303,8 @@ class _Worker:
                 self._killer.cancel()
                 self._killer = None
             job.settle(frame.get("body"))
+            for open_call in self._calls:
+                open_call.cancel()  # nobody waits for their answers any more
             self._pool.free(self)
         else:
             self._fault(f"it sent a frame that has no place here: {str(kind)[:40]!r}")

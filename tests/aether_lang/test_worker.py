@@ -38,6 +38,7 @@ class Hub:
         self.socket = ours
         self.channel = Channel(ours, MAX_JOB_FRAME)
         self.jobs = 0
+        assert self.next() == {"t": "ready"}
 
     def job(self, body: dict[str, Any]) -> int:
         self.jobs += 1
@@ -59,10 +60,11 @@ class Hub:
         return frame["body"]  # type: ignore[no-any-return]
 
     def answer(self, call: dict[str, Any], value: Any) -> None:
-        self.channel.send({"t": "result", "id": call["id"], "ok": True, "value": value})
+        self.channel.send({"t": "result", "id": call["id"], "ok": True, "body": value})
 
-    def refuse(self, call: dict[str, Any], **error: Any) -> None:
-        self.channel.send({"t": "result", "id": call["id"], "ok": False, "error": error})
+    def refuse(self, call: dict[str, Any], message: str, **details: Any) -> None:
+        body = {"message": message, "details": details}
+        self.channel.send({"t": "result", "id": call["id"], "ok": False, "body": body})
 
     def errors(self) -> str:
         self.process.kill()
@@ -103,14 +105,16 @@ def test_a_host_call_is_one_frame_out_and_one_back(hub: Hub) -> None:
     assert call == {
         "t": "call",
         "id": 1,
-        "op": "memory.remember",
-        "capability": "memory.write",
-        "args": {"content": "tea", "as": "t"},
-        "at": ["job.aether", 1, 10, ""],
+        "body": {
+            "op": "memory.remember",
+            "capability": "memory.write",
+            "args": {"content": "tea", "as": "t"},
+            "at": ["job.aether", 1, 10, ""],
+        },
     }
     hub.answer(call, "m1")
     clock = hub.next()
-    assert (clock["id"], clock["op"]) == (2, "time.now")
+    assert (clock["id"], clock["body"]["op"]) == (2, "time.now")
     hub.answer(clock, 5.0)
     assert hub.done()["result"] == ["m1", 5.0]
 
@@ -220,7 +224,7 @@ def test_a_result_beyond_a_frame_fails_the_job(hub: Hub) -> None:
 def test_a_module_is_asked_for_at_its_first_use(hub: Hub) -> None:
     hub.run("use system/tea\nlet f = 1\nreturn tea.pour(2) + tea.pour(3)")
     call = hub.next()
-    assert (call["op"], call["args"]) == ("module.load", {"path": "system/tea"})
+    assert (call["body"]["op"], call["body"]["args"]) == ("module.load", {"path": "system/tea"})
     code = compile_module(parse("fn pour(n) { return n * 10 }", "system/tea.aether"))
     hub.answer(call, {"code": code, "name": "system/tea.aether", "hash": "h"})
     assert hub.done()["result"] == 50

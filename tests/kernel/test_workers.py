@@ -164,7 +164,7 @@ async def test_a_worker_that_breaks_the_protocol_is_killed_at_once(pool: Pool, d
 
 async def test_an_answer_that_fits_no_frame_is_an_error_of_the_call_not_of_the_hub(pool: Pool) -> None:
     async def serve(body: Any) -> Any:
-        return "x" * (2 * 1024 * 1024)
+        return "x" * (9 * 1024 * 1024)
 
     answer = await pool.submit({"do": "call", "value": 1}, serve=serve, told=deaf).result()
     assert answer["body"]["code"] == "ANSWER_TOO_LARGE"
@@ -172,8 +172,27 @@ async def test_an_answer_that_fits_no_frame_is_an_error_of_the_call_not_of_the_h
 
 async def test_a_job_that_fits_no_frame_is_refused(pool: Pool) -> None:
     with pytest.raises(PluginError, match="cannot be handed to a worker"):
-        await run(pool, "echo", "x" * (2 * 1024 * 1024))
+        await run(pool, "echo", "x" * (9 * 1024 * 1024))
     assert (await run(pool, "echo", 4))["value"] == 4
+
+
+async def test_a_call_that_is_open_when_its_job_ends_is_given_up(pool: Pool) -> None:
+    begun, ended = asyncio.Event(), list[str]()
+
+    async def serve(body: Any) -> Any:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+
+    job = pool.submit({"do": "leave a call", "value": 1}, serve=serve, told=deaf)
+    await begun.wait()
+    job.cancel()
+    await job.result()
+    assert (await run(pool, "echo", 5))["value"] == 5
+    assert ended == ["cancelled"]
 
 
 async def test_a_program_that_does_not_start_fails_its_jobs_and_says_why(workers: Workers) -> None:

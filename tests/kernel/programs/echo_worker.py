@@ -56,6 +56,12 @@ while True:
             send({"t": "call", "id": calls, "body": body["value"]})
             answer = receive()
             send({"t": "done", "id": job["id"], "ok": True, "body": answer})
+        case "leave a call":
+            calls += 1
+            send({"t": "call", "id": calls, "body": body["value"]})
+            while receive()["t"] != "cancel":
+                pass
+            send({"t": "done", "id": job["id"], "ok": True, "body": None})
         case "die":
             os.kill(os.getpid(), signal.SIGKILL)
         case "exit":
