@@ -8,7 +8,7 @@ from typing import Annotated, Any, Protocol
 
 import msgspec
 
-from kernel import AetherraError, BadInput, Context, NotFound, Plugin
+from kernel import AetherraError, BadInput, Context, NotFound, Plugin, Reply
 
 scripts_api = Plugin(
     "scripts_api",
@@ -75,12 +75,15 @@ class Started(msgspec.Struct):
 
 
 class Status(msgspec.Struct, omit_defaults=True):
-    """A job. `output` is what a completed script returned, `error` says why it did not complete."""
+    """A job. `output` is what a completed script returned, `error` says why it did not complete.
+
+    Clients of this document expect an object as output: another value v is shown as `{"result": v}`.
+    """
 
     job_id: str
     script_name: str
     status: str
-    output: Any = None
+    output: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
     created_at: str | None = None
     started_at: str | None = None
@@ -142,7 +145,7 @@ class Cleanup(msgspec.Struct):
 @scripts_api.post("/run", needs="script:run", dialect=DIALECT, documented=True)
 async def run_script(
     ctx: Context, script_name: str, parameters: dict[str, Any] | None = None, context: dict[str, Any] | None = None
-) -> Started:
+) -> Reply:
     """Run a script of the library; `context.priority` may be low, normal, high, urgent or critical."""
     about = context or {}
     named = about.get("priority")
@@ -150,7 +153,8 @@ async def run_script(
     row = await ctx.service("scripts", Scripts).submit(
         script_name=script_name, parameters=parameters or {}, context=about, priority=priority
     )
-    return Started(row["id"], "started", row["name"], row["started_at"] or row["created_at"])
+    headers = {"Idempotency-Replayed": "true"} if row["replayed"] else {}
+    return Reply(Started(row["id"], "started", row["name"], row["started_at"] or row["created_at"]), headers=headers)
 
 
 @scripts_api.get("/status/{job_id}", needs="job:read:own", dialect=DIALECT, documented=True)
@@ -225,11 +229,14 @@ async def stats(ctx: Context) -> Stats:
 
 
 def _shown(row: dict[str, Any]) -> Status:
+    result = row.get("result")
+    if row["state"] == "completed" and "result" in row and not isinstance(result, dict):
+        result = {"result": result}
     return Status(
         job_id=row["id"],
         script_name=row["name"],
         status=row["state"],
-        output=row.get("result"),
+        output=result,
         error=row["error"],
         created_at=row["created_at"],
         started_at=row["started_at"],
