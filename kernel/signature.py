@@ -20,6 +20,7 @@ from kernel.errors import BadInput, ContractError
 
 NO_DEFAULT = inspect.Parameter.empty
 
+_ITERATORS = (collections.abc.AsyncIterator, collections.abc.AsyncGenerator)
 _PLACE = re.compile(r" - at `\$(?P<place>[^`]*)`$")
 
 
@@ -108,12 +109,14 @@ class Signature:
             listed = listed[1:]
         takes_context = bool(listed) and listed[0].name == "ctx"
         parameters = tuple(_parameter(title, p, hints) for p in (listed[1:] if takes_context else listed))
-        streams = inspect.isasyncgenfunction(fn)
+        result = hints.get("return", Any)
+        # A consumer's Protocol says it without `yield`: `def watch(self) -> AsyncIterator[Row]`.
+        iterates = typing.get_origin(result) in _ITERATORS and not inspect.iscoroutinefunction(fn)
+        streams = inspect.isasyncgenfunction(fn) or iterates
         try:
             binder = Binder(title.replace(".", "_"), parameters, lax=False, extras=False)
         except TypeError as error:
             raise ContractError(f"{title}: a parameter's type cannot be carried as data: {error}") from None
-        result = hints.get("return", Any)
         return cls(title, parameters, _streamed(result) if streams else result, streams, takes_context, binder)
 
     def part(self, fields: Iterable[str], *, lax: bool, extras: bool) -> Binder:
@@ -157,7 +160,7 @@ def _parameter(title: str, given: inspect.Parameter, hints: Mapping[str, Any]) -
 
 
 def _streamed(result: Any) -> Any:
-    if typing.get_origin(result) in (collections.abc.AsyncIterator, collections.abc.AsyncGenerator):
+    if typing.get_origin(result) in _ITERATORS:
         return typing.get_args(result)[0]
     return Any
 

@@ -1,5 +1,6 @@
 """Handles: only data crosses a plugin's border, and every call is asked for."""
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -57,7 +58,7 @@ class Leaf(msgspec.Struct):
 class Teas(Protocol):
     async def tea(self, name: str) -> Leaf: ...
     async def weigh(self, tea: Leaf) -> int: ...
-    def all(self) -> Any: ...
+    def all(self) -> AsyncIterator[Leaf]: ...
 
 
 @pytest.fixture
@@ -84,6 +85,7 @@ async def test_arguments_become_the_providers_own_type(kernel: Kernel) -> None:
 
 async def test_a_stream_crosses_item_by_item(kernel: Kernel) -> None:
     assert [tea["name"] async for tea in shop(kernel).all()] == ["green", "black"]
+    assert [tea async for tea in shop(kernel, Teas).all()] == [Leaf("green", 50), Leaf("black", 50)]
 
 
 async def test_a_wrong_argument_is_refused_with_the_field(kernel: Kernel) -> None:
