@@ -2,13 +2,14 @@
 
 import asyncio
 import json
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from hub_process import HubProcess, hub_process
+from hub_process import AETHER, HubProcess, hub_process
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -39,8 +40,15 @@ def test_the_readme_fits_one_screen_and_begins_with_its_two_commands() -> None:
 async def shell(hub: HubProcess, line: str) -> str:
     line = line.replace("localhost:3001", hub.url.removeprefix("http://")).replace("curl ", "curl -s --max-time 5 ")
     line = re.sub(r"\bplugins/(?=hello\.py|$| )", f"{hub.plugins}/", line)
+    line = re.sub(r"^(\.venv/bin/)?aether\b", f"{AETHER}", line)
     process = await asyncio.create_subprocess_exec(
-        "bash", "-c", line, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        "bash",
+        "-c",
+        line,
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "AETHERRA_HOME": str(hub.home)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
     )
     out, _ = await process.communicate()
     return out.decode()
@@ -77,6 +85,42 @@ async def test_the_readmes_plugin_commands_do_what_it_says(tmp_path: Path, need)
                 assert "SyntaxError" in json.loads(await shell(hub, command))["reason"]
             else:
                 assert await shell(hub, command) == ""
+
+
+def command_line(line: str) -> str:
+    """The command before its remark, or nothing on a line that is a remark alone."""
+    return re.split(r"(?:^|\s)#", line, maxsplit=1)[0].strip()
+
+
+def commands(page: Path, number: int) -> list[str]:
+    """The commands of a page's block of that number, each on one line."""
+    block = FENCE.findall(page.read_text())[number][1].replace("\\\n", " ")
+    return [command for line in block.splitlines() if (command := command_line(line))]
+
+
+async def test_the_readmes_script_commands_do_what_it_says(tmp_path: Path, need) -> None:
+    need("curl")
+    async with hub_process(tmp_path / "home") as hub:
+        run, status, events, cancel, watch = commands(ROOT / "README.md", 2)
+        job = json.loads(await shell(hub, run))["job_id"]
+        assert "event: job.completed" in await shell(hub, events.replace("JOB_ID", job))
+        ended = json.loads(await shell(hub, status.replace("JOB_ID", job)))
+        assert (ended["status"], ended["output"]["processed"]) == ("completed", 0)
+        assert json.loads(await shell(hub, cancel.replace("JOB_ID", job)))["error"] == "JobNotCancellable"
+        assert "the day began at" in await shell(hub, watch)
+
+
+async def test_the_verbs_shown_for_scripts_work(tmp_path: Path) -> None:
+    shown = commands(ROOT / "docs" / "scripts.md", 1)
+    assert [command.split()[1] for command in shown] == ["check", "run", "run", "jobs", "cancel"]
+    async with hub_process(tmp_path / "home") as hub:
+        check, run, by_name, jobs, cancel = shown
+        assert "ok" in await shell(hub, check)
+        assert "completed" in await shell(hub, run)
+        started = (await shell(hub, by_name)).split()
+        assert started[1:] == ["running", "system/goal_autopilot.aether"]
+        assert started[0] in await shell(hub, jobs)
+        assert "job" in await shell(hub, cancel.replace("JOB_ID", started[0]))
 
 
 def python_examples() -> list[tuple[str, str]]:

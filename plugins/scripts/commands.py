@@ -67,13 +67,18 @@ async def jobs(terminal: Terminal, status: str = "", limit: int = 20) -> None:
         terminal.print(answer)
         return
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table("job", "status", "script", "created", "took", "error", box=None)
+    table = Table(box=None)
+    for column in ("job", "status", "took"):
+        table.add_column(column, no_wrap=True)  # an id that is cut is of no use
+    table.add_column("script", overflow="fold")
+    table.add_column("error", overflow="ellipsis", no_wrap=True)
     for job in answer["jobs"]:
-        style = STYLES.get(job["status"], "")
         took = "" if job["duration_s"] is None else f"{job['duration_s']:.2f} s"
         error = (job["error"] or {}).get("message", "")
-        table.add_row(job["job_id"], f"[{style}]{job['status']}[/]", job["script"], job["created_at"], took, error[:60])
+        status_text = Text(job["status"], STYLES.get(job["status"], ""))
+        table.add_row(job["job_id"], status_text, took, Text(job["script"]), Text(error))
     terminal.print(table)
 
 
