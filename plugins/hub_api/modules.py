@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Protocol
 
 import msgspec
@@ -20,7 +21,7 @@ class Modules(Protocol):
     async def get(self, name: str) -> dict[str, Any]:
         """Return one plugin."""
 
-    async def history(self, limit: int) -> list[dict[str, Any]]:
+    async def history(self, limit: int) -> Sequence[dict[str, Any]]:
         """Return the latest switches."""
 
     async def reload(self, name: str) -> dict[str, Any]:
