@@ -69,16 +69,18 @@ async def jobs(terminal: Terminal, status: str = "", limit: int = 20) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    failed = any(job["error"] for job in answer["jobs"])
     table = Table(box=None)
     for column in ("job", "status", "took"):
         table.add_column(column, no_wrap=True)  # an id that is cut is of no use
-    table.add_column("script", overflow="fold")
-    table.add_column("error", overflow="ellipsis", no_wrap=True)
+    for column in ("script", "error") if failed else ("script",):
+        table.add_column(column, no_wrap=True, overflow="ellipsis")
     for job in answer["jobs"]:
         took = "" if job["duration_s"] is None else f"{job['duration_s']:.2f} s"
-        error = (job["error"] or {}).get("message", "")
-        status_text = Text(job["status"], STYLES.get(job["status"], ""))
-        table.add_row(job["job_id"], status_text, took, Text(job["script"]), Text(error))
+        cells = [job["job_id"], Text(job["status"], STYLES.get(job["status"], "")), took, Text(job["script"])]
+        if failed:
+            cells.append(Text((job["error"] or {}).get("message", "")))
+        table.add_row(*cells)
     terminal.print(table)
 
 
