@@ -33,7 +33,6 @@ class Door(Endpoint):
         "_fields",
         "_kernel",
         "_lists",
-        "_needs_body",
         "_owned",
         "_raw",
         "_settings",
@@ -65,7 +64,6 @@ class Door(Endpoint):
         self._body = (
             None if in_query or raw else signature.part((p.field for p in outside), lax=False, extras=route.documented)
         )
-        self._needs_body = any(p.required for p in outside)
 
     @property
     def route(self) -> Route:
@@ -83,7 +81,9 @@ class Door(Endpoint):
             arguments.update(await self._from_body(request))
         elif self._raw is not None:
             arguments[self._raw] = await self._read(request, self._settings.upload_kb, "upload_kb")
-        kernel, clock, seconds = self._kernel, self._kernel.clock, self._settings.request_s
+        kernel, clock = self._kernel, self._kernel.clock
+        own = self._owned.item.deadline_s
+        seconds = self._settings.request_s if own is None else own
         streaming = self._owned.item.signature.streams
         assert match.caller is not None
         ctx = kernel.context(
@@ -98,9 +98,8 @@ class Door(Endpoint):
         except TimeoutError:
             if not limit.expired():
                 raise
-            raise DeadlineExceeded(
-                f"{self._owned.item.name} did not answer within {seconds:g} s ([hub] request_s)"
-            ) from None
+            bound = "[hub] request_s" if own is None else "the route's own bound"
+            raise DeadlineExceeded(f"{self._owned.item.name} did not answer within {seconds:g} s ({bound})") from None
         if streaming:
             return await self._streams.values(request, match, result)
         if isinstance(result, EventStream):

@@ -49,6 +49,8 @@ class Route:
     """True for an operation of one of the five API documents: unknown body fields are ignored and, on loopback, it may
     be called without a token. False for our own operations: unknown fields are refused."""
     description: str = ""
+    deadline_s: float | None = None
+    """How long its handler may take, where that is not what the hub allows to any."""
 
     @property
     def key(self) -> tuple[str, str]:

@@ -38,6 +38,8 @@ C = TypeVar("C", bound=type[Any])
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 VERSION = re.compile(r"\d+\.\d+\.\d+([-+][0-9A-Za-z.-]+)?\Z")
 PATH = re.compile(r"/([A-Za-z0-9_.~-]+|\{[a-z_][a-z0-9_]*\})?(/([A-Za-z0-9_.~-]+|\{[a-z_][a-z0-9_]*\}))*/?\Z")
+ROUTE_DEADLINE_S = 600.0
+"""The longest that a route may ask for: who waits in a request holds a connection."""
 RESERVED = frozenset(
     {"core", "admin", "system", "kernel", "hub", "module", "plugin", "console", "capability", "policy"}
 )
@@ -120,19 +122,33 @@ class Plugin:
         status: int = 200,
         dialect: str = "hub",
         documented: bool = False,
+        deadline_s: float | None = None,
     ) -> Callable[[F], F]:
         """Serve the function at `method path`; names in braces are parameters of the function.
 
         What stands neither in the path nor, for GET, HEAD and DELETE, in the query, is read from the JSON body.
-        `needs` is the right the caller must have; without it `plugin:call` on the function's name.
+        `needs` is the right the caller must have; without it `plugin:call` on the function's name. `deadline_s` is how
+        long the function may take where it waits by design; without it the hub's own bound ([hub] request_s) holds.
         """
         if method not in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}:
             raise ContractError(f"plugin {self.name}: {method!r} is no HTTP method that a route can have")
         if not PATH.match(path):
             raise ContractError(f"plugin {self.name}: the path {path!r} is not of the form /a/{{b}}/c")
+        if deadline_s is not None and not 0 < deadline_s <= ROUTE_DEADLINE_S:
+            raise ContractError(
+                f"plugin {self.name}: {method} {path}: deadline_s is above 0 and at most {ROUTE_DEADLINE_S:g}, "
+                f"got {deadline_s}; work that takes longer is an execution, or a stream"
+            )
 
         def collect(fn: F) -> F:
-            options = {"needs": needs, "effect": effect, "status": status, "dialect": dialect, "documented": documented}
+            options = {
+                "needs": needs,
+                "effect": effect,
+                "status": status,
+                "dialect": dialect,
+                "documented": documented,
+                "deadline_s": deadline_s,
+            }
             self._doors.append((method, path, fn, options))
             return fn
 
@@ -361,6 +377,7 @@ class Plugin:
                 options["dialect"],
                 options["documented"],
                 _sentence(fn),
+                options["deadline_s"],
             )
             unknown = route.path_names - {p.field for p in signature.parameters}
             if unknown:

@@ -8,8 +8,8 @@ import msgspec
 
 from kernel import BadInput, Context, Plugin, Reply
 
+from .jobs import RUN_S, accepted
 from .jobs import Scripts as Submitting
-from .jobs import accepted
 
 
 class Scripts(Protocol):
@@ -53,7 +53,7 @@ def add(p: Plugin) -> None:
     p.uses("scripts")(Scripts)
     p.get("/api/scripts", needs="script:check")(list_scripts)
     p.post("/api/scripts/check", needs="script:check", effect="read")(check_script)
-    p.post("/api/scripts/run", needs="script:run", status=201)(run_script)
+    p.post("/api/scripts/run", needs="script:run", status=201, deadline_s=RUN_S)(run_script)
 
 
 async def list_scripts(ctx: Context) -> ScriptList:

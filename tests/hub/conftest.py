@@ -86,6 +86,16 @@ async def slow() -> str:
     await gate.wait()
     return "done"
 
+@probe.get("/api/probe/patient", deadline_s=60)
+async def patient() -> str:
+    await gate.wait()
+    return "at last"
+
+@probe.get("/api/probe/hasty", deadline_s=0.05)
+async def hasty() -> str:
+    await gate.wait()
+    return "never"
+
 @probe.post("/api/probe/open")
 async def open_gate() -> None:
     gate.set()

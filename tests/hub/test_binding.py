@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -115,6 +116,22 @@ async def test_a_handler_that_takes_too_long_is_a_504(start_hub: Any) -> None:
     hub = await start_hub(request_s=0.05)
     answer = await hub.ask("GET", "/api/probe/slow")
     assert (answer.status, answer.json["code"]) == (504, "DEADLINE_EXCEEDED")
+
+
+async def test_a_route_may_state_a_deadline_of_its_own(start_hub: Any) -> None:
+    hub = await start_hub(request_s=0.2)
+    patient = asyncio.create_task(hub.ask("GET", "/api/probe/patient"))
+    while hub.server.hub.in_flight != 1:
+        await asyncio.sleep(0)
+    assert (await hub.ask("GET", "/api/probe/slow")).status == 504
+    assert not patient.done()
+    await hub.ask("POST", "/api/probe/open")
+    assert (await patient).json == "at last"
+    generation = hub.kernel.modules.get("probe").generation
+    generation.module.gate.clear()
+    hasty = await hub.ask("GET", "/api/probe/hasty")
+    assert (hasty.status, hasty.json["code"]) == (504, "DEADLINE_EXCEEDED")
+    assert "0.05 s (the route's own bound)" in hasty.json["error"]
 
 
 async def test_a_response_header_cannot_begin_another_line(hub: Any) -> None:

@@ -12,6 +12,9 @@ import aiohttp
 import pytest
 from hub_process import HubProcess, hub_process
 
+from kernel import Caller
+from kernel.testing import ALLOW_ALL, TestClock, running_kernel
+
 ROOT = Path(__file__).parents[2]
 EXAMPLE = (ROOT / "examples" / "hello.py").read_text()
 
@@ -52,6 +55,98 @@ async def client(tmp_path: Path) -> AsyncIterator[Client]:
         socket = aiohttp.UnixConnector(str(hub.home / "hub.sock"))
         async with aiohttp.ClientSession() as local, aiohttp.ClientSession(connector=socket) as console:
             yield Client(hub, local, console)
+
+
+ENDLESS = """
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from kernel import Context, Plugin, needs
+
+scripts = Plugin("scripts", version="1.0.0")
+
+ROW = dict(id="j-1", name="a", replayed=False, started_at=None, created_at="2026-11-20T19:17:32.125Z")
+
+@scripts.service("scripts")
+class Scripts:
+    @needs("script:run")
+    async def submit(
+        self,
+        ctx: Context,
+        script_name: str | None,
+        parameters: dict[str, Any],
+        context: dict[str, Any],
+        source: str | None,
+        priority: int | str,
+        deadline_s: float | None,
+    ) -> dict[str, Any]:
+        return ROW
+
+    @needs("script:check")
+    async def list(self, ctx: Context) -> list[dict[str, Any]]:
+        return []
+
+    @needs("script:check")
+    async def check(self, ctx: Context, source: str | None, name: str | None) -> dict[str, Any]:
+        return {}
+
+@scripts.service("executions")
+class Executions:
+    @needs("job:read")
+    async def get(self, ctx: Context, id: str) -> dict[str, Any]:
+        return ROW
+
+    @needs("job:read")
+    async def list(
+        self,
+        ctx: Context,
+        kind: str | None,
+        state: str | None,
+        name: str | None,
+        limit: int,
+        skip: int,
+        before: int | None,
+    ) -> dict[str, Any]:
+        return {}
+
+    @needs("job:cancel")
+    async def cancel(self, ctx: Context, id: str) -> dict[str, Any]:
+        return ROW
+
+    @needs("job:read")
+    async def history(self, ctx: Context, id: str) -> dict[str, Any]:
+        return {}
+
+    @needs("job:read")
+    async def watch(self, ctx: Context, id: str) -> AsyncIterator[dict[str, Any]]:
+        await asyncio.Event().wait()
+        yield ROW
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "arguments"),
+    [
+        ("/api/run", {"script": "a", "async_": False}),
+        ("/api/scripts/run", {"name": "a", "wait": True}),
+    ],
+)
+async def test_a_synchronous_run_waits_thirty_seconds_and_its_route_allows_for_it(
+    tmp_path: Path, path: str, arguments: dict[str, Any]
+) -> None:
+    clock = TestClock()
+    plugins = {"allow_all": ALLOW_ALL, "scripts": ENDLESS}
+    async with running_kernel(tmp_path, plugins=plugins, bundled=["hub_api"], clock=clock) as kernel:
+        route = next(owned for owned in kernel.table.routes if owned.item.key == ("POST", path))
+        assert route.item.deadline_s is not None
+        assert route.item.deadline_s > 30
+        ctx = kernel.context(Caller("user:local", ("role:user",)))
+        asked = asyncio.create_task(kernel.serve(route, ctx, arguments))
+        await clock.advance(29.9)
+        assert not asked.done()
+        await clock.advance(0.2)
+        assert (await asked).value.status == "running"
 
 
 async def test_kernel_status_has_the_documented_fields_and_they_move(client: Client) -> None:
