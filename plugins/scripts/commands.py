@@ -71,8 +71,8 @@ async def jobs(terminal: Terminal, status: str = "", limit: int = 20) -> None:
 
     failed = any(job["error"] for job in answer["jobs"])
     table = Table(box=None)
-    for column in ("job", "status", "took"):
-        table.add_column(column, no_wrap=True)  # an id that is cut is of no use
+    for column, width in (("job", 36), ("status", 9), ("took", 7)):
+        table.add_column(column, no_wrap=True, min_width=width)  # an id that is cut is of no use
     for column in ("script", "error") if failed else ("script",):
         table.add_column(column, no_wrap=True, overflow="ellipsis")
     for job in answer["jobs"]:
