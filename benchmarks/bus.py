@@ -2,26 +2,21 @@
 
 One line per measure: name, ours and peer in nanoseconds per event, their ratio, floor and goal. Variants are
 interleaved and the ratio is the median over the rounds of ours divided by the peer of the same round.
+
+    python -m benchmarks.bus
 """
 
 from __future__ import annotations
 
 import asyncio
-import statistics
-import sys
 import time
-from collections.abc import Awaitable, Callable
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
+from benchmarks.interleaved import HEAD, Timed, compare
 from kernel.bus import Bus
 from kernel.clock import SystemClock
 from kernel.events import Event
 
-ROUNDS = 11
 TOPIC = "job.finished"
-Timed = Callable[[], Awaitable[float]]
 
 
 class Counter:
@@ -46,7 +41,7 @@ def raw_async(subscribers: int, events: int) -> Timed:
             event = Event(seq, TOPIC, time.time(), None)
             for handler in handlers:
                 await handler(event)
-        return (time.perf_counter() - start) / events
+        return (time.perf_counter() - start) / events * 1e9
 
     return timed
 
@@ -62,7 +57,7 @@ def published(subscribers: int, events: int, patterns: int = 0) -> Timed:
         start = time.perf_counter()
         for _ in range(events):
             await bus.publish(TOPIC)
-        return (time.perf_counter() - start) / events
+        return (time.perf_counter() - start) / events * 1e9
 
     return timed
 
@@ -76,7 +71,7 @@ def emitted(subscribers: int, events: int) -> Timed:
         start = time.perf_counter()
         for _ in range(events):
             bus.emit(TOPIC)
-        return (time.perf_counter() - start) / events
+        return (time.perf_counter() - start) / events * 1e9
 
     return timed
 
@@ -107,7 +102,7 @@ def queued(subscribers: int, events: int, *, emit: bool = False) -> Timed:
             await asyncio.sleep(0)
         while bus.stats().pending:  # noqa: ASYNC110 - one turn of the loop is all it takes, and is what is timed
             await asyncio.sleep(0)
-        taken = (time.perf_counter() - start) / (events // BURST * BURST)
+        taken = (time.perf_counter() - start) / (events // BURST * BURST) * 1e9
         await bus.close()
         await asyncio.gather(*readers)
         if any(subscription.dropped for subscription in subscriptions):
@@ -137,7 +132,7 @@ def asyncio_queues(subscribers: int, events: int) -> Timed:
                 await asyncio.sleep(0)
         while any(queue.qsize() for queue in queues):  # noqa: ASYNC110 - as above
             await asyncio.sleep(0)
-        taken = (time.perf_counter() - start) / (events // BURST * BURST)
+        taken = (time.perf_counter() - start) / (events // BURST * BURST) * 1e9
         for queue in queues:
             await queue.put(None)
         await asyncio.gather(*readers)
@@ -146,38 +141,28 @@ def asyncio_queues(subscribers: int, events: int) -> Timed:
     return timed
 
 
-async def compare(name: str, ours: Timed, peer: Timed, floor: str, goal: str) -> None:
-    pairs = []
-    for round_ in range(ROUNDS + 1):
-        first, second = (ours, peer) if round_ % 2 else (peer, ours)
-        a, b = await first(), await second()
-        if round_:  # the first round only warms up
-            pairs.append((a, b) if round_ % 2 else (b, a))
-    ratio = statistics.median(mine / theirs for mine, theirs in pairs)
-    mine = statistics.median(a for a, _ in pairs) * 1e9
-    theirs = statistics.median(b for _, b in pairs) * 1e9
-    print(f"{name:<44} {mine:>9.0f} ns {theirs:>9.0f} ns {ratio:>6.2f}x  floor {floor:<8} goal {goal}", flush=True)
-
-
 async def main() -> None:
-    print(f"{'measure':<44} {'ours':>12} {'peer':>12} {'ratio':>7}")
+    print(HEAD)
     for subscribers, events, floor, goal in (
         (1, 30_000, "<= 2.2x", "<= 1.8x"),
         (10, 6_000, "-", "<= 1.15x"),
         (100, 800, "<= 1.2x", "<= 1.15x"),
     ):
         name = f"publish, {subscribers} async / raw loop"
-        await compare(name, published(subscribers, events), raw_async(subscribers, events), floor, goal)
-    await compare("emit, 1 sync / raw async loop", emitted(1, 30_000), raw_async(1, 30_000), "-", "<= 1.15x")
+        await compare(
+            name, published(subscribers, events), raw_async(subscribers, events), "ns", floor=floor, goal=goal
+        )
+    await compare("emit, 1 sync / raw async loop", emitted(1, 30_000), raw_async(1, 30_000), "ns", goal="<= 1.15x")
     for subscribers, events, over_queue in ((1, 25_600, "<= 0.5x"), (10, 6_400, "<= 0.25x"), (100, 1_280, "<= 0.25x")):
         for how, ours in (
             ("emit", queued(subscribers, events, emit=True)),
             ("publish", queued(subscribers, events)),
         ):
             name = f"{how}, {subscribers} queued"
-            await compare(f"{name} / raw loop", ours, raw_async(subscribers, events), "<= 1.4x", "<= 1.4x")
-            await compare(f"{name} / asyncio.Queue", ours, asyncio_queues(subscribers, events), "<= 0.5x", over_queue)
-    await compare("publish, 1000 patterns / 1", published(1, 30_000, 1000), published(1, 30_000), "-", "<= 1.1x")
+            await compare(f"{name} / raw loop", ours, raw_async(subscribers, events), "ns", goal="<= 1.4x")
+            peer = asyncio_queues(subscribers, events)
+            await compare(f"{name} / asyncio.Queue", ours, peer, "ns", floor="<= 0.5x", goal=over_queue)
+    await compare("publish, 1000 patterns / 1", published(1, 30_000, 1000), published(1, 30_000), "ns", goal="<= 1.1x")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 Both servers run in processes of their own; the load comes from this one, over raw sockets. Variants alternate; the
 medians of the ratios of neighbours count. Goal: CPU per request at most 1.18x of bare aiohttp's `json_response`.
 
-    python benchmarks/http.py [--pairs 9] [--requests 4000] [--connections 32]
+    python -m benchmarks.http [--pairs 9] [--requests 4000] [--connections 32]
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """How fast scripts run beside plain Python functions, metering on: one line per measure, with floor and goal.
 
-Variants run interleaved, warm; each figure is the median of the ratios. Run it with `python -m benchmarks.language`.
+Variants run interleaved, warm; each figure is the median of the ratios.
+
+    python -m benchmarks.language
 """
 
 import statistics

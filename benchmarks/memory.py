@@ -4,6 +4,8 @@ One line per measure: name, ours and peer in milliseconds per call, the ratio, a
 and the ratio is the median over the rounds of ours divided by the peer of the same round. "Ours" goes the whole way: a
 call of the service, through the gate, to decoded entries. The peer is the statement one would write by hand on the same
 rows, in the same thread, with its documents decoded.
+
+    python -m benchmarks.memory [ENTRIES]
 """
 
 from __future__ import annotations
@@ -12,27 +14,22 @@ import asyncio
 import itertools
 import random
 import sqlite3
-import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-sys.path[0] = str(Path(__file__).resolve().parent.parent)  # not this folder: its http.py would hide the library's
-
 import msgspec
 
+from benchmarks.interleaved import HEAD, Timed, compare
 from kernel import Caller, Kernel
 from kernel.testing import ALLOW_ALL, running_kernel
 
-ENTRIES = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
-ROUNDS = 9
+ENTRIES = 100_000
 OWNER = "user:ada"
 VOCABULARY = 20_000
-
-Timed = Callable[[], Awaitable[float]]
 
 BARE = (
     "SELECT r.* FROM memory__fts JOIN memory__records r ON r.seq = memory__fts.rowid "
@@ -41,13 +38,13 @@ BARE = (
 SIMPLEST = "SELECT rowid FROM memory__fts WHERE memory__fts MATCH ? ORDER BY rank LIMIT 20"
 
 
-def fill(tx: Any) -> None:
+def fill(entries: int, tx: Any) -> None:
     """Write so many entries of 12 to 28 words, whose frequencies fall as those of a language do."""
     draw = random.Random(7)
     weights = list(itertools.accumulate(1 / rank for rank in range(1, VOCABULARY + 1)))
-    for start in range(0, ENTRIES, 10_000):
+    for start in range(0, entries, 10_000):
         rows, texts = [], []
-        for seq in range(start + 1, min(start + 10_000, ENTRIES) + 1):
+        for seq in range(start + 1, min(start + 10_000, entries) + 1):
             picked = draw.choices(range(VOCABULARY), cum_weights=weights, k=draw.randint(12, 28))
             text = " ".join(f"w{word}" for word in picked)
             document = msgspec.json.encode({"content": text, "tags": [], "source": OWNER}).decode()
@@ -61,16 +58,19 @@ def fill(tx: Any) -> None:
 
 
 def recalled(memory: Any, queries: list[str]) -> Timed:
+    """Recall by each query through the service."""
+
     async def timed() -> float:
         start = time.perf_counter()
         for query in queries:
             await memory.recall(query)
-        return (time.perf_counter() - start) / len(queries)
+        return (time.perf_counter() - start) / len(queries) * 1e3
 
     return timed
 
 
 def bare(path: Path, sql: str, queries: list[str]) -> Timed:
+    """Run each query as the statement by hand."""
     connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
     more = [OWNER] if "owner" in sql else []
 
@@ -80,12 +80,14 @@ def bare(path: Path, sql: str, queries: list[str]) -> Timed:
             rows = connection.execute(sql, [query.replace(" ", " OR "), *more]).fetchall()
             if more:
                 [msgspec.json.decode(row[-1]) for row in rows]
-        return (time.perf_counter() - start) / len(queries)
+        return (time.perf_counter() - start) / len(queries) * 1e3
 
     return timed
 
 
 def stored(memory: Any, callers: int, each: int) -> Timed:
+    """Store through the service, from so many callers."""
+
     async def caller() -> None:
         for _ in range(each):
             await memory.store("a cup of tea at four in the afternoon", tags=["tea"])
@@ -93,7 +95,7 @@ def stored(memory: Any, callers: int, each: int) -> Timed:
     async def timed() -> float:
         start = time.perf_counter()
         await asyncio.gather(*(caller() for _ in range(callers)))
-        return (time.perf_counter() - start) / (callers * each)
+        return (time.perf_counter() - start) / (callers * each) * 1e3
 
     return timed
 
@@ -119,25 +121,13 @@ def inserted(path: Path, count: int) -> Timed:
             connection.execute("INSERT INTO fts (rowid, text) VALUES (?, ?)", (seq, text))
             connection.execute("INSERT INTO tags VALUES (?, 'tea', ?)", (OWNER, seq))
             connection.execute("COMMIT")
-        return (time.perf_counter() - start) / count
+        return (time.perf_counter() - start) / count * 1e3
 
     return timed
 
 
-async def compare(name: str, ours: Timed, peer: Timed, goal: str) -> None:
-    pairs = []
-    for round_ in range(ROUNDS + 1):
-        first, second = (ours, peer) if round_ % 2 else (peer, ours)
-        a, b = await first(), await second()
-        if round_:  # the first round only warms up
-            pairs.append((a, b) if round_ % 2 else (b, a))
-    ratio = statistics.median(mine / theirs for mine, theirs in pairs)
-    mine = statistics.median(a for a, _ in pairs) * 1e3
-    theirs = statistics.median(b for _, b in pairs) * 1e3
-    print(f"{name:<48} {mine:>9.3f} ms {theirs:>9.3f} ms {ratio:>6.2f}x  goal {goal}", flush=True)
-
-
 async def measure(kernel: Kernel) -> None:
+    """Print one line for each kind of query, and two for storing."""
     path = kernel.config.paths.database
     memory = kernel.context(Caller(OWNER)).service("memory")
     for name, queries, goal in (
@@ -147,24 +137,28 @@ async def measure(kernel: Kernel) -> None:
         ("1 very common word", ["w0"], "<= 0.25x"),
         ("common, middling and rare word", ["w0 w400 w6000"], "<= 0.25x"),
     ):
-        await compare(f"recall, {name} / by hand", recalled(memory, queries), bare(path, BARE, queries), goal)
+        await compare(
+            f"recall, {name} / by hand", recalled(memory, queries), bare(path, BARE, queries), "ms", goal=goal
+        )
         if goal == "<= 1.3x":
             simplest = bare(path, SIMPLEST, queries)
-            await compare(f"recall, {name} / bare MATCH, ids only", recalled(memory, queries), simplest, "-")
+            await compare(f"recall, {name} / bare MATCH, ids only", recalled(memory, queries), simplest, "ms")
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         by_hand = inserted(Path(folder) / "peer.db", 100)
-        await compare("store, 64 callers / by hand, 1 caller", stored(memory, 64, 8), by_hand, "-")
-        await compare("store, 1 caller / by hand", stored(memory, 1, 100), by_hand, "-")
+        await compare("store, 64 callers / by hand, 1 caller", stored(memory, 64, 8), by_hand, "ms")
+        await compare("store, 1 caller / by hand", stored(memory, 1, 100), by_hand, "ms")
 
 
-async def main() -> None:
+async def main(entries: int) -> None:
+    """Fill a memory and measure it."""
     with tempfile.TemporaryDirectory() as home:
         async with running_kernel(Path(home), plugins={"allow_all": ALLOW_ALL}, bundled=["memory"]) as kernel:
             kernel.store._item_s = 600.0  # filling is one write, which no plugin's may be
-            await kernel.store.write(fill, namespace="memory")
-            print(f"{f'measure ({ENTRIES:,} entries)':<48} {'ours':>12} {'peer':>12} {'ratio':>7}")
+            await kernel.store.write(partial(fill, entries), namespace="memory")
+            print(f"{entries:,} entries")
+            print(HEAD)
             await measure(kernel)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else ENTRIES))

@@ -1,6 +1,6 @@
 """How long parsing takes, beside Lark alone over the same shaped tokens. Prints one line per measure.
 
-Run: python benchmarks/parsing.py
+python -m benchmarks.parsing
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from typing import Any
 
 import lark
 from lark.lexer import Lexer
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from aether_lang import Limits, parse
 from aether_lang.errors import Source

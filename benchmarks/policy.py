@@ -1,6 +1,6 @@
 """What a decision about a right costs: remembered and anew, under 500 rules, beside a bare look-up in a dict.
 
-python benchmarks/policy.py
+python -m benchmarks.policy
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from kernel import Caller, Chain
 

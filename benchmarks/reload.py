@@ -2,6 +2,8 @@
 
 Beside it, in the same run and interleaved: watchfiles as it comes (its default debounce) with a bare import and swap,
 and what loading alone costs. One line per measure: name, ours and peer in milliseconds (p50), their ratio, floor, goal.
+
+    python -m benchmarks.reload
 """
 
 from __future__ import annotations
@@ -9,13 +11,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
-
-sys.path[0] = str(Path(__file__).resolve().parent.parent)  # not this folder: its http.py would hide the standard one
 
 from watchfiles import awatch
 

@@ -6,7 +6,7 @@ their own; the same client asks both in turn, one job after the other, and polls
 `marshal.loads` of the same bytes. Floors: p50 at most 15 ms; warm at least 100 times faster than cold (goal 200) and at
 most 5 times `marshal.loads`, without Lark in the process that asked.
 
-    python benchmarks/scripts.py [--jobs 200]
+    python -m benchmarks.scripts [--jobs 200]
 """
 
 from __future__ import annotations
@@ -21,15 +21,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-import psutil
-
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[0] = str(ROOT)  # not this folder: its http.py would hide the library's
-
 import aiohttp
+import psutil
 
 from kernel import Kernel
 from kernel.testing import ALLOW_ALL, running_kernel
+
+ROOT = Path(__file__).resolve().parent.parent
+
 
 BARE = """
 import concurrent.futures, sqlite3, sys, uuid

@@ -4,7 +4,7 @@ Both servers run in processes of their own and publish on command; the clients, 
 `steady` is one event a turn of the loop, `burst` eight. Variants alternate; medians of the ratios of neighbours count,
 as server CPU per delivery (bare / hub: above 1 the hub is cheaper). Floor: 0.5.
 
-    python benchmarks/sse.py [--clients 100] [--events 1600] [--pairs 9]
+    python -m benchmarks.sse [--clients 100] [--events 1600] [--pairs 9]
 """
 
 from __future__ import annotations

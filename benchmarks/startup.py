@@ -3,7 +3,7 @@
 The hub starts on a fresh HOME with the bundled plugins. Starts alternate; the medians of the ratios of neighbours
 count. Floors: 1.5x of bare aiohttp; peak memory at most 45 MiB above it, once the hub is ready.
 
-    python benchmarks/startup.py [--pairs 9]
+    python -m benchmarks.startup [--pairs 9]
 """
 
 from __future__ import annotations

@@ -2,28 +2,25 @@
 
 One line per measure: name, ours and peer per second, their ratio, floor and goal. Variants are interleaved and the
 ratio is the median over the rounds of ours divided by the peer of the same round.
+
+    python -m benchmarks.store
 """
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-import statistics
-import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
+from benchmarks.interleaved import HEAD, Timed, compare
 from kernel.clock import SystemClock
-from kernel.store import Store, Tx
+from kernel.store import Store
+from kernel.transaction import Tx
 
-ROUNDS = 9
 INSERT = "INSERT INTO bench__rows (name, body) VALUES (?, ?)"
 BODY = "x" * 100
-Timed = Callable[[], Awaitable[float]]
 
 
 def through_the_store(store: Store, callers: int, rows: int, *, effects: bool = False) -> Timed:
@@ -78,18 +75,6 @@ def bare_reads(connection: sqlite3.Connection, reads: int) -> Timed:
     return timed
 
 
-async def compare(name: str, ours: Timed, peer: Timed, floor: str, goal: str) -> None:
-    pairs = []
-    for round_ in range(ROUNDS + 1):
-        first, second = (ours, peer) if round_ % 2 else (peer, ours)
-        a, b = await first(), await second()
-        if round_:  # the first round only warms up
-            pairs.append((a, b) if round_ % 2 else (b, a))
-    ratio = statistics.median(mine / theirs for mine, theirs in pairs)
-    mine, theirs = (statistics.median(side) for side in zip(*pairs, strict=True))
-    print(f"{name:<44} {mine:>9.0f} /s {theirs:>9.0f} /s {ratio:>6.2f}x  floor {floor:<8} goal {goal}", flush=True)
-
-
 async def main() -> None:
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         store = Store(Path(folder) / "ours.db", clock=SystemClock())
@@ -99,18 +84,18 @@ async def main() -> None:
         bare = sqlite3.connect(Path(folder) / "peer.db", isolation_level=None, cached_statements=512)
         for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON", table):
             bare.execute(statement)
-        print(f"{'measure':<44} {'ours':>12} {'peer':>12} {'ratio':>7}")
+        print(HEAD)
         one = direct(bare, 300)
-        await compare(
-            "durable insert, 1 caller / direct", through_the_store(store, 1, 300), one, ">= 0.45x", ">= 0.45x"
-        )
-        await compare("durable insert, 64 callers / direct", through_the_store(store, 64, 3200), one, ">= 4x", ">= 6x")
+        alone, many = through_the_store(store, 1, 300), through_the_store(store, 64, 3200)
+        await compare("durable insert, 1 caller / direct", alone, one, "/s", floor=">= 0.45x", goal=">= 0.45x")
+        await compare("durable insert, 64 callers / direct", many, one, "/s", floor=">= 4x", goal=">= 6x")
         hundred = direct(bare, 10_000, 100)
-        ours = through_the_store(store, 64, 3200)
-        await compare("durable insert, 64 callers / 100 per commit", ours, hundred, "-", ">= 0.3x")
-        ours = through_the_store(store, 64, 3200, effects=True)
-        await compare("the same with an effect row / direct", ours, one, "-", "-")
-        await compare("point read / bare sqlite3", point_reads(store, 5000), bare_reads(bare, 5000), "-", ">= 0.5x")
+        await compare("durable insert, 64 callers / 100 per commit", many, hundred, "/s", goal=">= 0.3x")
+        with_effects = through_the_store(store, 64, 3200, effects=True)
+        await compare("the same with an effect row / direct", with_effects, one, "/s")
+        await compare(
+            "point read / bare sqlite3", point_reads(store, 5000), bare_reads(bare, 5000), "/s", goal=">= 0.5x"
+        )
         stats = store.stats()
         p50, p95 = stats.commit_p50_ms, stats.commit_p95_ms
         print(f"mean group {stats.group_mean:.1f}, commit p50 {p50:.2f} ms, p95 {p95:.2f} ms")
