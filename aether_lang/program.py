@@ -148,7 +148,7 @@ def _ended(rt: Runtime, result: Any, failure: BaseException | None) -> Outcome:
     elif isinstance(failure, MemoryError):
         failure = limit_error("memory_mb", 0, "the process has no more memory").with_traceback(failure.__traceback__)
     if isinstance(failure, CATCHABLE):
-        record = rt.caught(failure).record()
+        record = _record(rt.caught(failure))
     else:
         if not isinstance(failure, Halt):
             private = "".join(traceback.format_exception(failure))
@@ -156,6 +156,15 @@ def _ended(rt: Runtime, result: Any, failure: BaseException | None) -> Outcome:
         record = _halted(rt, failure)
     state: Literal["failed", "cancelled"] = "cancelled" if isinstance(failure, Cancelled) else "failed"
     return Outcome(state, None, record, steps, *registered, private)
+
+
+def _record(error: ErrorValue) -> dict[str, Any]:
+    """The record as it leaves the worker. A script may hang anything on an error: what is no plain data stays here."""
+    try:
+        return plain(error.record())  # type: ignore[no-any-return]
+    except (ScriptError, RecursionError):
+        bare = {name: error.field(name) for name in ("type", "message", "line", "column", "file", "stack", "retryable")}
+        return plain(bare)  # type: ignore[no-any-return]
 
 
 def _halted(rt: Runtime, halt: Halt) -> dict[str, Any]:

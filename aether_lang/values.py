@@ -19,7 +19,9 @@ Place: TypeAlias = tuple[str, int, int, str]
 MAX_INT_BITS: Final = 4096
 """The widest int a guarded operator gives."""
 MAX_NESTING: Final = 100
-"""How deep a value may nest when it becomes text, JSON or an argument for the host."""
+"""How deep a value may nest when it becomes text or JSON."""
+MAX_LEAVING: Final = 28
+"""How deep a value may nest that leaves the script: a frame of 32 levels wraps it in up to four of its own."""
 _INT_BOUND: Final = 1 << MAX_INT_BITS
 
 
@@ -414,7 +416,7 @@ def plain(value: Any, depth: int = 0) -> Any:
     """A copy of the value as plain data that may leave the script: null, bool, number, string, list, dict.
 
     Sets become lists, errors records, regexes and modules text. ValueError for numbers beyond 64 bits or not
-    finite and for nesting beyond `MAX_NESTING`; TypeError for functions.
+    finite and for nesting beyond `MAX_LEAVING`; TypeError for functions.
     """
     of = type(value)
     if of is str or value is None or of is bool:
@@ -425,8 +427,8 @@ def plain(value: Any, depth: int = 0) -> Any:
         raise ScriptError("ValueError", "a number beyond 64 bits cannot leave the script")
     if of is float:
         return checked(value)
-    if depth >= MAX_NESTING:
-        raise ScriptError("ValueError", f"the value nests deeper than {MAX_NESTING}, or holds itself")
+    if depth >= MAX_LEAVING:
+        raise ScriptError("ValueError", f"the value nests deeper than {MAX_LEAVING}, or holds itself")
     if of is dict:
         return {key: plain(v, depth + 1) for key, v in value.items()}
     if of is list or of is ScriptSet:
