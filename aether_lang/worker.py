@@ -288,9 +288,9 @@ def content_hash(source: str) -> str:
 
 def serve(fd: int, preload: str | None = None) -> int:
     """Does jobs over the connected socket `fd` until it closes; the exit status. `preload` "compile" loads the parser
-    first, and lets the worker send frames of `MAX_JOB_FRAME`."""
+    and its tables before it says that it is ready, and lets the worker send frames of `MAX_JOB_FRAME`."""
     if preload == "compile":
-        importlib.import_module("aether_lang.front")
+        _compile({"source": "null", "name": "preload"})
     return Worker(socket.socket(fileno=fd), MAX_JOB_FRAME if preload == "compile" else MAX_FRAME).serve()
 
 

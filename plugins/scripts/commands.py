@@ -36,8 +36,10 @@ async def run(
     if not watch:
         terminal.print(job if terminal.json else f"{job['job_id']}  {job['status']}  {job['script']}")
         return None
-    async for event in terminal.stream(f"/api/jobs/{job['job_id']}/events"):
-        _show(terminal, event)
+    with _Progress(terminal) as progress:
+        async for event in terminal.stream(f"/api/jobs/{job['job_id']}/events"):
+            progress.note(event)
+            _show(terminal, event)
     ended = await terminal.request("GET", f"/api/jobs/{job['job_id']}")
     _show_end(terminal, ended)
     return 0 if ended["status"] == "completed" else 1
@@ -113,21 +115,57 @@ def _name(path: Path) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]", "_", path.name)[-100:].lstrip(".") or "script"
 
 
+class _Progress:
+    """The last line of a terminal while a job goes on: its state, for how long, and how much it has said."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        quiet = terminal.json or not terminal.console.is_terminal
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[said]}"),
+        )
+        self._bar = Progress(*columns, console=terminal.console, transient=True, disable=quiet)
+        self._task = self._bar.add_task("waiting", total=None, said="")
+        self._said = 0
+
+    def note(self, event: dict[str, Any]) -> None:
+        """Follow the job's life."""
+        topic = event.get("topic", "")
+        self._said += topic in ("job.log", "job.output")
+        self._bar.update(
+            self._task,
+            description="running" if topic == "job.started" else None,
+            said=f"lines: {self._said}" if self._said else "",
+        )
+
+    def __enter__(self) -> _Progress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+
 def _show(terminal: Terminal, event: dict[str, Any]) -> None:
+    from rich.text import Text
+
     data, topic = event.get("data") or {}, event.get("topic", "")
     if terminal.json:
         terminal.print(event)
-        return
-    if topic == "job.output":
-        terminal.console.print(data.get("text", ""), markup=False, highlight=False, soft_wrap=True)
+    elif topic == "job.output":
+        terminal.print(Text(data.get("text", "")))
     elif topic == "job.log":
         place = f" ({data['file']}:{data['line']})" if data.get("line") else ""
         style = {"error": "red", "warning": "yellow"}.get(data.get("level", ""), "dim")
-        terminal.console.print(
-            f"{data.get('level', 'info')}: {data.get('message', '')}{place}", style=style, markup=False
-        )
+        terminal.print(Text(f"{data.get('level', 'info')}: {data.get('message', '')}{place}", style))
+    elif topic == "job.metrics":
+        terminal.print(f"metrics: {msgspec.json.encode(data.get('values')).decode()}")
     elif topic == "job.started":
-        terminal.console.print(f"started {data.get('name', '')}", style="cyan", markup=False)
+        terminal.print(Text(f"started {data.get('name', '')}", "cyan"))
 
 
 def _show_end(terminal: Terminal, job: dict[str, Any]) -> None:
@@ -140,5 +178,9 @@ def _show_end(terminal: Terminal, job: dict[str, Any]) -> None:
         terminal.console.print_json(msgspec.json.encode(job["result"]).decode())
         return
     error = job["error"] or {}
+    if error.get("diagnostics"):
+        for finding in error["diagnostics"]:
+            terminal.print(msgspec.convert(finding, aether_lang.Diagnostic).render())
+        return
     place = f"{error['file']}:{error['line']}:{error.get('column') or 1}: " if error.get("line") else ""
     terminal.console.print(f"{place}{error.get('type', '')}: {error.get('message', '')}", style="red", markup=False)

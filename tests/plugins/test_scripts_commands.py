@@ -97,7 +97,7 @@ async def test_run_without_watch_prints_the_job(shell: Shell) -> None:
     ("text", "said"),
     [
         ('throw "no tea"', "inline/wrong.aether:1:1: UserError: no tea"),
-        ("let x = (1", "inline/wrong.aether:1:9: SyntaxError: '(' was never closed"),
+        ("let x = (1", "inline/wrong.aether:1:9: syntax error: '(' was never closed\nlet x = (1\n        ^\n"),
         ("while true { }", "LimitError: the script took too many steps"),
         ("return nothing_like_it(1)", "inline/wrong.aether:1:8: UnknownFunction"),
         ('load_plugin("memory")', "inline/wrong.aether:1:1: PermissionError: missing capability: plugin:manage"),
