@@ -7,7 +7,7 @@ lists, checks and submits.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,8 +62,8 @@ class House:
         own = [Root(path, bundled=False) for path in dict.fromkeys([*named, paths.home / "scripts"])]
         self.ctx = ctx
         self.library = Library([*own, Root(paths.bundled_scripts, bundled=True)], int(SHIPPED["source_kb"]))
-        self.runners: Pool = ctx.workers.pool(run_program(settings.workers))
-        compilers: Pool = ctx.workers.pool(compile_program())
+        self.runners: Pool = ctx.workers.pool(run_program(version, settings.workers))
+        compilers: Pool = ctx.workers.pool(compile_program(version))
         self.compiler = Compiler(
             compilers,
             Path(paths.home) / "cache" / "scripts",
@@ -127,13 +127,15 @@ async def _start(run: Run, own: House, given: dict[str, Any], execution: dict[st
     wall_s = min(limits["wall_s"], execution["deadline_s"] or limits["wall_s"])
     state["limits"], state["due"] = limits, own.ctx.clock.monotonic() + wall_s
     state["log_left"], state["output_left"] = int(limits["log_records"]), int(limits["output_kb"] * 1024)
-    compiled = await own.compiler.compile(source, state["name"], limits)
-    for finding in compiled.diagnostics[:20] if compiled.ok else ():
-        run.note("job.log", {"level": "warning", **{k: finding.get(k) for k in ("message", "line", "column", "file")}})
-    if not compiled.ok or state["stopping"]:
-        failed = None if compiled.ok else failure_of_source(compiled.diagnostics, state["name"])
-        await run.finish("cancelled" if failed is None else "failed", None, failed)
+    compiled = await _unless_stopped(state["stopping"], own.compiler.compile(source, state["name"], limits))
+    if compiled is None:
+        await run.finish("cancelled")
         return {"wall_s": None}
+    if not compiled.ok:
+        await run.finish("failed", None, failure_of_source(compiled.diagnostics, state["name"]))
+        return {"wall_s": None}
+    for finding in compiled.diagnostics[:20]:
+        run.note("job.log", {"level": "warning", **{k: finding.get(k) for k in ("message", "line", "column", "file")}})
     body = {
         "kind": "run",
         "code": compiled.code,
@@ -146,6 +148,18 @@ async def _start(run: Run, own: House, given: dict[str, Any], execution: dict[st
     if not handed.get("taken"):
         _watch(run)
     return {"wall_s": wall_s}
+
+
+async def _unless_stopped(stopping: asyncio.Event, compiling: Coroutine[Any, Any, Compiled]) -> Compiled | None:
+    """Return what became of a source, or None as soon as its run is asked to end."""
+    made, asked = asyncio.ensure_future(compiling), asyncio.ensure_future(stopping.wait())
+    try:
+        await asyncio.wait({made, asked}, return_when=asyncio.FIRST_COMPLETED)
+        return None if stopping.is_set() else made.result()
+    finally:
+        asked.cancel()
+        if not made.cancel() and not made.cancelled():
+            made.exception()  # seen: whoever asked has left
 
 
 async def _source(own: House, given: dict[str, Any], name: str) -> tuple[str, str]:

@@ -62,22 +62,27 @@ def import_paths() -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(folder) for folder in folders))
 
 
-def compile_program() -> Program:
+def compile_program(version: str) -> Program:
     """Return the program that parses, checks and compiles: one process, which never runs a script."""
-    argv = (*interpreter(str(language_folder() / "worker.py"), import_paths()), "--preload", "compile")
+    argv = (*_worker(version), "--preload", "compile")
     return Program("compile", argv, warm=1, most=1, queue=1_000, jobs_each=10_000, frame_kb=FRAME_KB)
 
 
-def run_program(most: int) -> Program:
+def run_program(version: str, most: int) -> Program:
     """Return the program that runs scripts, at most that many processes at a time."""
-    argv = interpreter(str(language_folder() / "worker.py"), import_paths())
-    return Program("run", argv, warm=1, most=most, queue=10_000, jobs_each=50)
+    return Program("run", _worker(version), warm=1, most=most, queue=10_000, jobs_each=50)
 
 
-def fingerprint() -> str:
+def _worker(version: str) -> tuple[str, ...]:
+    # The version means nothing to the interpreter. It makes another version another program, so that what an older
+    # compiler makes is never kept as this one's.
+    return ("-X", f"aether={version}", *interpreter(str(language_folder() / "worker.py"), import_paths()))
+
+
+def fingerprint(folder: Path | None = None) -> str:
     """Return what stands for this version of language, compiler and Python: the hash of their files and tags."""
     digest = hashlib.sha256(f"{sys.implementation.cache_tag} {sys.version}".encode())
-    folder = language_folder()
+    folder = folder or language_folder()
     for path in sorted(folder.rglob("*")):
         if path.suffix in (".py", ".lark", ".toml"):
             digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
@@ -147,16 +152,7 @@ class Compiler:
         body = {"kind": "compile", "source": source, "name": name, "limits": dict(bounds)}
         job: Job = self._pool.submit(body, serve=_no_calls, told=_no_events)
         try:
-            async with self._clock.timeout(self._compile_s) as limit:
-                answer = await job.result()
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            job.kill("compiling took too long")
-            raise DeadlineExceeded(
-                f"{name} took longer than {self._compile_s:g} s to compile ([plugins.scripts] compile_s)",
-                code="COMPILE_TOO_LONG",
-            ) from None
+            answer = await self._answer(job, name)
         except asyncio.CancelledError:
             job.cancel()
             raise
@@ -164,6 +160,23 @@ class Compiler:
             return msgspec.convert(answer, Compiled)
         except msgspec.ValidationError as error:
             raise WorkerLost(f"the compile worker gave no answer that can be read: {error}") from None
+
+    async def _answer(self, job: Job, name: str) -> Any:
+        """Wait for the worker; the time in which it had another source before this one does not count."""
+        while True:
+            begun = job.state != "waiting"
+            try:
+                async with self._clock.timeout(self._compile_s) as limit:
+                    return await job.result()
+            except TimeoutError:
+                if not limit.expired():
+                    raise
+                if begun:  # one that began meanwhile gets the whole time once more
+                    job.kill("compiling took too long")
+                    raise DeadlineExceeded(
+                        f"{name} took longer than {self._compile_s:g} s to compile ([plugins.scripts] compile_s)",
+                        code="COMPILE_TOO_LONG",
+                    ) from None
 
     def _hold(self, key: str, compiled: Compiled) -> Compiled:
         self._held[key] = compiled

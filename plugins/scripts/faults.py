@@ -9,6 +9,7 @@ from typing import Any, Final
 from kernel import (
     AetherraError,
     BadInput,
+    Context,
     DeadlineExceeded,
     Denied,
     NotAvailable,
@@ -37,6 +38,7 @@ _CODES: Final[Mapping[str, str]] = {
     "InternalError": "INTERNAL",
     "PermissionError": "CAPABILITY_DENIED",
     "SyntaxError": "SCRIPT_SYNTAX",
+    "AIError": "AI_ERROR",
 }
 
 
@@ -45,14 +47,21 @@ def fault(kind: str, message: str, **data: Any) -> AetherraError:
     return PluginError(message, details={"type": kind, "data": data or None}, code=code_of(kind))
 
 
-def missing(service: str, what: str) -> AetherraError:
-    """Return the error for a function whose provider is not loaded: says which service would serve it."""
-    error = ServiceUnavailable(
-        f"{what} is not available: no loaded plugin provides the service {service!r}",
-        details={"type": BY_SERVICE.get(service, "HostError"), "data": {"service": service}},
+def missing(ctx: Context, service: str, what: str) -> AetherraError:
+    """Return the error for an operation that nothing carries out: says which service would."""
+    details = {"type": BY_SERVICE.get(service, "HostError"), "data": {"service": service}}
+    if service in ctx.table.services:
+        message = f"{what} is not available in this version, though the service {service!r} is there"
+        return NotAvailable(message, details=details)
+    return ServiceUnavailable(
+        f"{what} is not available: no loaded plugin provides the service {service!r}", details=details
     )
-    error.retry_after_s = None
-    return error
+
+
+def of_function(error: AetherraError) -> AetherraError:
+    """Return what a plugin's function raised, without the `type` it may name: that is no word of the language."""
+    details = {key: value for key, value in error.details.items() if key not in ("type", "data")}
+    return type(error)(error.message, details=details, code=error.code, retry_after_s=error.retry_after_s)
 
 
 def not_yet(what: str, instead: str) -> AetherraError:
@@ -66,8 +75,8 @@ def in_script_words(error: AetherraError, operation: str) -> AetherraError:
     """Return the error as the script shall see it: `details` are `type`, `data` and `retryable`, and nothing else."""
     kind = _kind(error, operation)
     data: Any = error.details.get("data") if "type" in error.details else _safe(error.details)
-    if kind == "PermissionError":
-        word = str(error.details.get("capability", ""))
+    word = error.details.get("capability")
+    if kind == "PermissionError" and isinstance(word, str):
         return Denied(
             f"missing capability: {word}", details={"type": kind, "data": {"capability": word}, "retryable": False}
         )

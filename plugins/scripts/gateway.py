@@ -1,6 +1,6 @@
 """The gateway: every host call of a run, and nothing else, comes in here.
 
-In order: the right of the chain (the user, and the script) → the arguments' types → the quota → the operation → a
+In order: the right of the chain (the user, and the script) → the quota → the arguments' types → the operation → a
 converted copy of its result. What a worker sends is data from a stranger: its operation is looked up, its capability is
 not taken from it.
 """
@@ -73,21 +73,26 @@ class Gateway:
             return _checked(await self._carry_out(request), request.op)
         except AetherraError as error:
             raise in_script_words(error, request.op) from None
+        except Exception:
+            # What the hub is made of is nothing that a script should read.
+            self._ctx.log.exception("job %s: %s failed", self._run.id, request.op)
+            raise fault("HostError", f"{request.op} failed in the hub; the reason is in its log") from None
 
     async def _carry_out(self, request: Request) -> Any:
         capability = CAPABILITIES.get(request.op)
         if capability is None:
             raise fault("UnknownFunction", f"the hub has no operation {request.op[:80]!r}")
         await self._permit(capability)
+        ctx = self._counted(capability)
         target = operations.TABLE.get(request.op) or recollection.TABLE.get(request.op)
         if target is None:
-            raise missing(operations.SERVICES.get(request.op.partition(".")[0], "scripts"), request.op)
+            raise missing(ctx, operations.SERVICES[request.op.partition(".")[0]], request.op)
         try:
             arguments = _SIGNATURES[request.op].binder.bind(request.args)
         except BadInput as error:
             raise fault("TypeError", f"{request.op}: {error.message}", **error.details) from None
         owner = self._operations if request.op in operations.TABLE else self._recollection
-        result = await target(owner, self._counted(capability), **arguments)
+        result = await target(owner, ctx, **arguments)
         if self._run.trace_level == "debug":
             self._run.note("job.trace", _trace(request, result))
         return result

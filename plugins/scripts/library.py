@@ -69,6 +69,7 @@ class Library:
         self.roots = tuple(roots)
         self._most = source_kb * 1024
         self._listed: list[Listed] | None = None
+        self._changes = 0
 
     # Finding -----------------------------------------------------------------------------------------------------
 
@@ -98,31 +99,24 @@ class Library:
         return None
 
     def _read(self, root: Root, name: str) -> bytes | None:
-        with contextlib.ExitStack() as opened:
-            try:
-                fd = os.open(root.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                opened.callback(os.close, fd)
-                *folders, last = name.split("/")
-                for folder in folders:
-                    fd = os.open(folder, _BELOW | os.O_DIRECTORY, dir_fd=fd)
-                    opened.callback(os.close, fd)
-                # A FIFO in the folder must not hold the hub.
-                fd = os.open(last, _BELOW | os.O_NONBLOCK, dir_fd=fd)
-                opened.callback(os.close, fd)
-            except OSError:
-                return None  # not there, not readable, or a link: all the same to whoever asks by name
-            about = os.fstat(fd)
-            if not stat.S_ISREG(about.st_mode):
+        with _opened(root, name) as fd:
+            if fd is None:
                 return None
-            if about.st_size > self._most:
-                raise _too_large(name, about.st_size, self._most)
+            size = os.fstat(fd).st_size
+            if size > self._most:
+                raise _too_large(name, size, self._most)
             return _whole(fd, self._most, name)
 
     def _unknown(self, name: str, checked: str) -> NotFound:
-        known = [listed.name for listed in self.list()]
-        close = nearest(checked, known) or nearest(checked, [one.removeprefix(f"{SYSTEM}/") for one in known])
+        # Without the suffix, which all have in common and which would make any two names look alike.
+        known: dict[str, str] = {}
+        for listed in self.list():
+            stem = listed.name.removesuffix(SUFFIX)
+            known[stem] = listed.name
+            known.setdefault(stem.removeprefix(f"{SYSTEM}/"), listed.name)
+        close = nearest(checked.removesuffix(SUFFIX), known)
         return NotFound(
-            f"there is no script {name[:80]!r}" + (f"; did you mean {close!r}?" if close else ""),
+            f"there is no script {name[:80]!r}" + (f"; did you mean {known[close]!r}?" if close else ""),
             details={"type": "ScriptNotFound", "script_name": name[:80]},
             code="SCRIPT_NOT_FOUND",
         )
@@ -131,16 +125,20 @@ class Library:
 
     def list(self) -> Sequence[Listed]:
         """Return all scripts by name, each once; kept until a change is noticed."""
-        if self._listed is None:
-            found: dict[str, Listed] = {}
+        listed = self._listed
+        if listed is None:
+            changes, found = self._changes, dict[str, Listed]()
             for root in self.roots:
-                for name, path in _files(root):
+                for name in _files(root):
                     if name not in found and _serves(root, name) and len(found) < LISTED_MOST:
-                        listed = _listed(root, name, path)
-                        if listed is not None:
-                            found[name] = listed
-            self._listed = [found[name] for name in sorted(found)]
-        return self._listed
+                        about = _listed(root, name)
+                        if about is not None:
+                            found[name] = about
+            listed = [found[name] for name in sorted(found)]
+            # Read in a thread: what changed meanwhile may be missing in it, so it serves this question only.
+            if changes == self._changes:
+                self._listed = listed
+        return listed
 
     async def watch(self, stop: asyncio.Event, changed: Callable[[Sequence[str]], None]) -> None:
         """Forget the list whenever something in a root changes, and tell which scripts; until `stop`."""
@@ -151,19 +149,23 @@ class Library:
             await stop.wait()
             return
         async for changes in awatch(*there, stop_event=stop, step=20, debounce=50, recursive=True):
-            self._listed = None
+            self.forget_list()
             names = {self._name_of(Path(path)) for _, path in changes} - {""}
             if names:
                 changed(sorted(names))
 
     def forget_list(self) -> None:
         """Read the folders anew at the next question."""
+        self._changes += 1
         self._listed = None
 
     def _name_of(self, path: Path) -> str:
+        """Return the name of the script that is served from there, or "" where none can be."""
         for root in self.roots:
             if path.suffix == SUFFIX and path.is_relative_to(root.path):
-                return path.relative_to(root.path).as_posix()
+                name = path.relative_to(root.path).as_posix()
+                with contextlib.suppress(BadInput):
+                    return check_name(name) if _serves(root, name) else ""
         return ""
 
 
@@ -172,24 +174,40 @@ def _serves(root: Root, name: str) -> bool:
     return first != INLINE and (root.bundled or first != SYSTEM)
 
 
-def _files(root: Root) -> Iterator[tuple[str, Path]]:
+@contextlib.contextmanager
+def _opened(root: Root, name: str) -> Iterator[int | None]:
+    """Open a file beneath a root, part by part; None for what is not there, not readable, a link or no plain file."""
+    with contextlib.ExitStack() as opened:
+        try:
+            fd = os.open(root.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            opened.callback(os.close, fd)
+            *folders, last = name.split("/")
+            for folder in folders:
+                fd = os.open(folder, _BELOW | os.O_DIRECTORY, dir_fd=fd)
+                opened.callback(os.close, fd)
+            # A FIFO in the folder must not hold the hub.
+            fd = os.open(last, _BELOW | os.O_NONBLOCK, dir_fd=fd)
+            opened.callback(os.close, fd)
+        except OSError:
+            yield None  # why is no business of whoever asks by name
+            return
+        yield fd if stat.S_ISREG(os.fstat(fd).st_mode) else None
+
+
+def _files(root: Root) -> Iterator[str]:
     for folder, folders, files in os.walk(root.path, followlinks=False):
         folders[:] = sorted(one for one in folders if not one.startswith("."))
         for file in sorted(files):
-            path = Path(folder) / file
-            if file.endswith(SUFFIX) and not path.is_symlink():
-                name = path.relative_to(root.path).as_posix()
+            if file.endswith(SUFFIX):
                 with contextlib.suppress(BadInput):
-                    yield check_name(name), path
+                    yield check_name((Path(folder) / file).relative_to(root.path).as_posix())
 
 
-def _listed(root: Root, name: str, path: Path) -> Listed | None:
-    try:
-        about = path.stat()
-        with path.open("rb") as file:
-            head = file.read(16 * 1024).decode("utf-8", "replace")
-    except OSError:
-        return None  # it went away meanwhile
+def _listed(root: Root, name: str) -> Listed | None:
+    with _opened(root, name) as fd:
+        if fd is None:
+            return None
+        about, head = os.fstat(fd), os.read(fd, 16 * 1024).decode("utf-8", "replace")
     return Listed(
         name,
         description(head),

@@ -6,6 +6,7 @@ the script, so whatever it reaches decides by the rights of both. What no loaded
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import uuid
@@ -13,9 +14,11 @@ from collections.abc import Callable
 from random import SystemRandom
 from typing import Any, Final, Protocol
 
+import msgspec
+
 from kernel import AetherraError, Context, iso
 
-from .faults import fault, not_yet
+from .faults import fault, in_script_words, not_yet, of_function
 
 Named = dict[str, Any]
 _random = SystemRandom()
@@ -59,6 +62,8 @@ class Operations:
 
     async def sleep(self, ctx: Context, seconds: float) -> None:
         """Wait; a run cannot wait for longer than it may take."""
+        if not math.isfinite(seconds):
+            raise fault("ValueError", "a wait is a finite number of seconds")
         left = self.run.remaining_s()
         if left is not None and seconds > left:
             raise not_yet(
@@ -71,8 +76,10 @@ class Operations:
         """A number from 0 up to 1."""
         return _random.random()
 
-    async def integer(self, ctx: Context, a: float, b: float) -> int:
+    async def integer(self, ctx: Context, a: int | float, b: int | float) -> int:
         """A whole number from a to b, both included."""
+        if not (math.isfinite(a) and math.isfinite(b)):
+            raise fault("ValueError", "random_int needs a range of finite numbers")
         low, high = int(a), int(b)
         if low > high:
             raise fault("ValueError", f"random_int needs a range, from {low} to {high} there is none")
@@ -118,12 +125,12 @@ class Operations:
 
     async def stream_write(self, ctx: Context, name: str, data: Any = None) -> None:
         """A record in a named stream of the job's log."""
-        self.run.note("job.log", {"level": "info", "stream": name, "message": str(data), "data": data})
+        self.run.note("job.log", {"level": "info", "stream": name, "message": _text(data), "data": data})
 
     async def narrate(self, ctx: Context, text: Any = None) -> str:
         """Add to the story of the run, or return it."""
         if text is not None:
-            self.run.story.append(str(text))
+            self.run.story.append(_text(text))
         return " ".join(self.run.story)
 
     # Events and intents ------------------------------------------------------------------------------------------
@@ -147,7 +154,7 @@ class Operations:
         functions = ctx.table.bare_functions.get(f"verb_{verb}", ())
         if len(functions) != 1:
             return {"handled": False}
-        return {"handled": True, "result": await ctx.call(functions[0], slots, text)}
+        return {"handled": True, "result": await self._called(ctx, functions[0], [slots, text], {})}
 
     async def notify(self, ctx: Context, user: Any = None, team: Any = None, content: Any = None) -> None:
         """Tell a person or a team, as an event that a dashboard shows."""
@@ -165,7 +172,16 @@ class Operations:
 
     async def call(self, ctx: Context, name: str, args: list[Any] | None = None, kwargs: Named | None = None) -> Any:
         """A plugin's function by its full name, or its bare name while one plugin alone offers it."""
-        return await ctx.call(name, *(args or ()), **(kwargs or {}))
+        return await self._called(ctx, name, args or [], kwargs or {})
+
+    async def _called(self, ctx: Context, name: str, args: list[Any], kwargs: Named) -> Any:
+        try:
+            return await ctx.call(name, *args, **kwargs)
+        except AetherraError as error:
+            raise of_function(error) from None
+        except Exception:
+            ctx.log.exception("job %s: the function %s failed", self.run.id, name)
+            raise fault("PluginError", f"the function {name!r} failed; the reason is in the hub's log") from None
 
     async def try_call(
         self, ctx: Context, name: str, args: list[Any] | None = None, kwargs: Named | None = None
@@ -174,7 +190,7 @@ class Operations:
         try:
             return {"success": True, "data": await self.call(ctx, name, args, kwargs), "error": None}
         except AetherraError as error:
-            return {"success": False, "data": None, "error": error.message}
+            return {"success": False, "data": None, "error": in_script_words(error, "plugin.try").message}
 
     async def receiver(
         self, ctx: Context, receiver: str, function: str, args: list[Any] | None = None, kwargs: Named | None = None
@@ -217,6 +233,11 @@ class Operations:
                 return _plugin(await ctx.service("modules").get(str(words[1])))
             return await self.plugins(ctx)
         return {"job_id": self.run.id, "script": self.run.name, "time": iso(ctx.clock.now())}
+
+
+def _text(value: Any) -> str:
+    """The text of a value as scripts write it (language reference, 6.3): a string as it is, else compact JSON."""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 async def _tell(ctx: Context, run: RunView, message: Named) -> None:

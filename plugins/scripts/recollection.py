@@ -84,6 +84,20 @@ class Recollection:
         """Entries with a tag, newest first."""
         return await ctx.service("memory").recall_tagged(tag, limit)
 
+    async def logs(
+        self, ctx: Context, tag: str | None = None, hours: float | None = None, since: float | None = None
+    ) -> Any:
+        """The records that `system/logger` kept, oldest first; `since` is in seconds since 1970."""
+        criteria: Named = {"type": "log"}
+        moments = [] if since is None else [since]
+        if hours is not None:
+            moments.append(ctx.clock.now() - hours * 3600)
+        if moments:
+            criteria["created_at_gte"] = max(moments)
+        if tag is not None:
+            criteria["tags_include"] = [tag]
+        return await ctx.service("memory").search(criteria)
+
     async def query(self, ctx: Context, query: str) -> Any:
         """Entries by words."""
         if query.lstrip().lower().startswith("select "):
@@ -102,7 +116,7 @@ class Recollection:
         """Entries by words and tags, best first."""
         tags = [*(_tags(with_) or []), *(_tags(tag) or [])]
         words = "" if query is None else str(query)
-        return await ctx.service("memory").recall(words, tags=tags or None, since=from_, limit=min(limit, 1000))
+        return await ctx.service("memory").recall(words, tags=tags or None, since=from_, limit=limit)
 
     async def pattern(self, ctx: Context, name: str, frequency: str | None = None) -> bool:
         """Does it recur."""
@@ -242,6 +256,7 @@ TABLE: Final[dict[str, Callable[..., Any]]] = {
     "memory.search_one": Recollection.search_one,
     "memory.get": Recollection.get,
     "memory.load": Recollection.load,
+    "memory.logs": Recollection.logs,
     "memory.tagged": Recollection.tagged,
     "memory.query": Recollection.query,
     "memory.recall": Recollection.recall,

@@ -42,10 +42,11 @@ class State(TypedDict):
     counts: dict[str, int]
     story: list[str]
     trace_level: str
-    stopping: bool
+    stopping: asyncio.Event
     lines: list[dict[str, Any]]
     log_left: int
     output_left: int
+    telling: asyncio.Task[None] | None
     begun: asyncio.Event
     job: Job | None
 
@@ -63,10 +64,11 @@ def begin(execution: dict[str, Any], name: str) -> State:
         counts={},
         story=[],
         trace_level="info",
-        stopping=False,
+        stopping=asyncio.Event(),
         lines=[],
         log_left=0,
         output_left=0,
+        telling=None,
         begun=asyncio.Event(),
         job=None,
     )
@@ -89,7 +91,6 @@ class Run:
         self._own = own
         self._library = library
         self._compile = compile_module
-        self._flushing: asyncio.Task[None] | None = None
         self._gateway: Gateway | None = None
         self.watcher: asyncio.Task[None] | None = None
 
@@ -177,20 +178,26 @@ class Run:
 
     def _output(self, line: str) -> None:
         left = self.state["output_left"]
-        if left <= 0:
+        if left < 0:
             return
-        size = len(line.encode("utf-8", "replace")) + 1
-        self.state["output_left"] = left - size
-        if size > left:
-            line = line[: max(left, 0)] + " [output cut]"
+        data = line.encode("utf-8", "replace")
+        if len(data) + 1 > left:
+            line, left = data[:left].decode("utf-8", "ignore") + " [output cut]", -1
+        else:
+            left -= len(data) + 1
+        self.state["output_left"] = left
         self.state["lines"].append({"topic": "job.output", "data": {"text": line}})
         self._flush_soon()
 
     # Telling -----------------------------------------------------------------------------------------------------
 
-    def _flush_soon(self) -> None:
-        if self._flushing is None or self._flushing.done():
-            self._flushing = asyncio.create_task(self._flush(), name=f"history of {self.id}")
+    def _flush_soon(self) -> asyncio.Task[None]:
+        # One at a time, whichever generation began it: two would write the lines in any order.
+        telling = self.state["telling"]
+        if telling is None or telling.done():
+            telling = asyncio.create_task(self._flush(), name=f"history of {self.id}")
+            self.state["telling"] = telling
+        return telling
 
     async def _flush(self) -> None:
         while self.state["lines"]:
@@ -200,10 +207,8 @@ class Run:
 
     async def flushed(self) -> None:
         """Return when every line so far is in the history."""
-        while self.state["lines"] or (self._flushing is not None and not self._flushing.done()):
-            self._flush_soon()
-            assert self._flushing is not None
-            await asyncio.shield(self._flushing)
+        while self.state["lines"] or (self.state["telling"] is not None and not self.state["telling"].done()):
+            await asyncio.shield(self._flush_soon())
 
     async def finish(self, how: str, result: Any = None, error: dict[str, Any] | None = None) -> None:
         """Record the end, after everything that was said before it."""
@@ -224,7 +229,7 @@ class Run:
 
     def stop(self) -> None:
         """Ask it to end; a worker that does not obey is killed by the kernel."""
-        self.state["stopping"] = True
+        self.state["stopping"].set()
         if self.state["job"] is not None:
             self.state["job"].cancel()
 
@@ -261,7 +266,7 @@ class Run:
             await self.finish(outcome["state"], outcome.get("result"))
 
     async def _lost(self, error: WorkerLost) -> None:
-        if self.state["stopping"]:
+        if self.state["stopping"].is_set():
             await self.finish("cancelled")
             return
         reason = error.details.get("reason", error.message)
