@@ -6,6 +6,7 @@ A part stands between `<!-- generated: NAME -->` or `<!-- quote: FILE -->` and `
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import re
 import sys
@@ -20,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
+from aether_lang import host, stdlib
 from hub.errors import status_of
 from hub.settings import HubSettings
 from kernel.config import KERNEL_SECTIONS
@@ -81,7 +83,59 @@ def settings() -> str:
     return "\n".join(parts)
 
 
-GENERATED: dict[str, Callable[[], str]] = {"capabilities": capabilities, "errors": errors, "settings": settings}
+def verbs() -> str:
+    """The verb table of the language, a row for each group of words."""
+    rows = (
+        (
+            " ".join(f"`{word}`" for word in row["words"]),
+            " · ".join(f"`{pattern}`" for pattern in row.get("patterns", ())) or "–",
+            " ".join(f"`{word.replace('.', ':')}`" for word in row.get("capabilities", ())) or "–",
+        )
+        for row in tomllib.loads((ROOT / "aether_lang" / "verbs.toml").read_text())["verb"]
+    )
+    return table(("verb", "written", "right"), rows)
+
+
+def library_functions() -> str:
+    """What needs nobody but the clock, with parameters and defaults."""
+
+    def shown(function: Callable[..., Any]) -> str:
+        given = list(inspect.signature(function).parameters.values())[1:]  # the runtime comes first
+        return ", ".join(str(p.replace(annotation=inspect.Parameter.empty)) for p in given)
+
+    rows = (
+        (f"`{name}({shown(function)})`", (inspect.getdoc(function) or "").splitlines()[0])
+        for name, function in stdlib.FUNCTIONS.items()
+    )
+    return table(("function", "result"), rows)
+
+
+def host_functions() -> str:
+    """What the hub does for a script: the right it asks for, and what is not there in this version."""
+    operations = importlib.import_module("plugins.scripts.operations")
+    recollection = importlib.import_module("plugins.scripts.recollection")
+
+    def served(operation: str) -> str:
+        function = operations.TABLE.get(operation) or recollection.TABLE.get(operation)
+        if function is not None:
+            return (inspect.getdoc(function) or "").splitlines()[0]
+        return f"not in this version: it needs the service `{operations.SERVICES[operation.partition('.')[0]]}`"
+
+    rows = (
+        (f"`{name}({', '.join(row.parameters)})`", f"`{row.capability.replace('.', ':')}`", served(row.operation))
+        for name, row in host.FUNCTIONS.items()
+    )
+    return table(("function", "right", "result"), rows)
+
+
+GENERATED: dict[str, Callable[[], str]] = {
+    "capabilities": capabilities,
+    "errors": errors,
+    "settings": settings,
+    "verbs": verbs,
+    "library-functions": library_functions,
+    "host-functions": host_functions,
+}
 
 
 def quote(name: str) -> str:
