@@ -6,6 +6,7 @@ They are bytes here and stay so: the hub never unmarshals them, and never loads 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import importlib.util
 import os
@@ -212,10 +213,12 @@ class Compiler:
             new.replace(path)
             self._prune()
         except OSError:
-            new.unlink(missing_ok=True)  # a cache that cannot be written is slow, not wrong
+            with contextlib.suppress(OSError):  # a cache that cannot be written is slow, not wrong
+                new.unlink()
 
     def _prune(self) -> None:
-        files = [(path, path.stat()) for path in self._folder.glob("*/*.bin")]
+        # What a hub that was killed left half written counts as well, and goes with the oldest.
+        files = [(path, path.stat()) for path in self._folder.glob("*/*")]
         total = sum(about.st_size for _, about in files)
         for path, about in sorted(files, key=lambda one: one[1].st_mtime):
             if total <= self._disk_most:
