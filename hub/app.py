@@ -103,6 +103,7 @@ class Hub:
         self._idle = asyncio.Event()
         self._tally = Tally(kernel, self)
         self._own = tuple(own_endpoints(kernel, self.insecure))
+        kernel.reserved |= {endpoint.pattern: "the hub itself" for endpoint in self._own}
         self._undo = kernel.on_table(self.compile)
 
     def compile(self, table: Table) -> None:

@@ -96,11 +96,13 @@ class Gate:
         if decider is None:
             return NO_DECIDER
         try:
-            decision: Decision = decider.item(chain, capability)
-        except Exception:
+            decision = decider.item(chain, capability)
+            if isinstance(decision, Decision):
+                return decision
+            log.error("deciding about %s for %s gave %r, which is no Decision", capability, chain, decision)
+        except (Exception, SystemExit, KeyboardInterrupt):
             log.exception("deciding about %s for %s failed", capability, chain)
-            return Decision(False, "the policy could not be evaluated; the reason is in the hub's log")
-        return decision
+        return Decision(False, "the policy could not be evaluated; the reason is in the hub's log")
 
     def require(
         self, chain: Chain, capability: str, *, ceiling: Effect = "irreversible", effect: Effect | None = None

@@ -276,7 +276,9 @@ class Context:
 
     def passes_through(self, owner: Any) -> bool:
         """Tell whether this chain already runs through that plugin: then it is let in while the plugin is paused."""
-        return owner.plugin == self.plugin or owner.principal in self.chain.via
+        return (
+            owner.plugin == self.plugin or owner.principal in self.chain.via or owner.principal == self.chain.caller.id
+        )
 
     def through(self, principal: str, *, effect_key: str | None = None, deadline: float | None = None) -> Context:
         """Return a context with `principal` (a script, an agent) in the chain, for one effect if a key is given."""

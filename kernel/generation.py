@@ -18,7 +18,7 @@ from typing import Any, Literal
 from kernel.bus import Bus
 from kernel.bus import Subscription as Queue
 from kernel.contribution import Contribution, Subscription
-from kernel.errors import AetherraError, BadInput, LoadError, Overloaded
+from kernel.errors import AetherraError, BadInput, LoadError, Overloaded, PluginError
 from kernel.events import PLUGIN_ERROR, Event
 from kernel.loader import Source
 from kernel.services import plain
@@ -26,6 +26,24 @@ from kernel.services import plain
 log = logging.getLogger("kernel.generation")
 
 Stage = Literal["staged", "open", "serving", "draining", "retired"]
+
+
+def made_up(error: BaseException, plugin: str) -> PluginError | None:
+    """Return what to raise instead of what no plugin may: an exit would end the hub, a cancellation its caller's task.
+
+    None for a cancellation that really came from outside, and for a generator that is being closed.
+    """
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            return None
+        return PluginError(f"{plugin} raised a cancellation that nobody asked for", details={"plugin": plugin})
+    if isinstance(error, GeneratorExit):
+        return None
+    return PluginError(
+        f"{plugin} raised {type(error).__name__}, which would end the hub; only the hub itself ends",
+        details={"plugin": plugin},
+    )
 
 
 @dataclass
@@ -116,7 +134,11 @@ class Generation:
                 await anext(lifespan)
             except StopAsyncIteration:
                 pass
-            except Exception:
+            except (Exception, SystemExit, KeyboardInterrupt):
+                log.exception("%s: closing generation %d failed", self.plugin, self.number)
+            except asyncio.CancelledError as error:
+                if made_up(error, self.plugin) is None:
+                    raise
                 log.exception("%s: closing generation %d failed", self.plugin, self.number)
             else:
                 log.error("%s: its lifespan yielded twice", self.plugin)
@@ -134,7 +156,9 @@ class Generation:
                 answer = await answer
         except AetherraError as error:
             return error.message
-        except Exception as error:
+        except BaseException as error:
+            if not isinstance(error, Exception) and made_up(error, self.plugin) is None:
+                raise
             log.exception("%s: its health function failed", self.plugin)
             return f"its health function failed: {type(error).__name__}"
         return None if answer is None else str(answer)
@@ -148,10 +172,13 @@ class Generation:
         self.tally.calls += 1
         try:
             return await self._within(fn, ctx, arguments)
-        except (AetherraError, asyncio.CancelledError):
+        except AetherraError:
             raise
         except Exception:
             self.tally.errors += 1
+            raise
+        except BaseException as error:
+            self._contain(error)
             raise
         finally:
             self._unary -= 1
@@ -194,14 +221,23 @@ class Generation:
                 if self.stage == "retired":
                     raise self._cut()
                 yield item
-        except (AetherraError, asyncio.CancelledError, GeneratorExit):
+        except AetherraError:
             raise
         except Exception:
             self.tally.errors += 1
             raise
+        except BaseException as error:
+            self._contain(error)
+            raise
         finally:
             self._inside.pop(ticket, None)
             await source.aclose()
+
+    def _contain(self, error: BaseException) -> None:
+        fault = made_up(error, self.plugin)
+        if fault is not None:
+            self.tally.errors += 1
+            raise fault from error
 
     def _cut(self) -> Overloaded:
         return Overloaded(

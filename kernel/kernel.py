@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 from collections.abc import Callable
@@ -44,6 +45,8 @@ class Kernel:
         self.started_at = self.clock.now()
         self.started_monotonic = self.clock.monotonic()
         self.table = Table()
+        self.reserved: dict[str, str] = {}
+        """Paths that no plugin may claim, with the words for who owns them; known before the start."""
         self.reported: dict[str, Callable[[], Any]] = {}
         """Figures that the house around the kernel measures and lets it tell, by name."""
         self._watchers: list[Callable[[Table], None]] = []
@@ -171,18 +174,26 @@ class Kernel:
         """Return, by component, None where it works and otherwise the reason why it does not."""
         reasons: dict[str, str | None] = {"kernel": None if self.state == "ready" else self.state}
         reasons["database"] = self.store.problem()
+        # Every policy that can be loaded lets the house look at itself; no answer means that nobody may do anything.
+        decision = self.gate.decide(Chain(Caller("core:kernel")), "system:read")
+        reasons["policy"] = None if decision.allowed else decision.reason
+        asked: dict[str, Generation] = {}
         for module in self.modules.known():
             generation = module.generation
             if generation is None:
                 told = module.status in ("failed", "waiting", "refused")
                 reasons[module.name] = f"{module.status}: {module.reason}" if told else None
             elif generation.contribution.health is not None:
-                try:
-                    async with self.clock.timeout(self.config.limits.open_s):
-                        reasons[module.name] = await generation.unhealthy()
-                except TimeoutError:
-                    reasons[module.name] = "its health function did not answer in time"
+                asked[module.name] = generation
+        reasons |= zip(asked, await asyncio.gather(*map(self._health, asked.values())), strict=True)
         return reasons
+
+    async def _health(self, generation: Generation) -> str | None:
+        try:
+            async with self.clock.timeout(self.config.limits.open_s):
+                return await generation.unhealthy()
+        except TimeoutError:
+            return "its health function did not answer in time"
 
 
 def _handler_failed(name: str, topic: str, error: BaseException) -> None:

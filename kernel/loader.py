@@ -15,7 +15,9 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import itertools
+import os
 import re
+import stat
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -26,7 +28,7 @@ from typing import Any
 
 import pluggy
 
-from kernel import hookspecs
+from kernel import declaration, hookspecs
 from kernel.contribution import Contribution
 from kernel.errors import ContractError, LoadError
 from kernel.plugin import Plugin
@@ -34,6 +36,9 @@ from kernel.suggest import nearest
 
 FILES_PER_PLUGIN = 500
 BYTES_PER_PLUGIN = 8 * 1024 * 1024
+
+BEING_WRITTEN = "BEING_WRITTEN"
+"""The code of a refusal that the writer's next event will settle."""
 
 _ROOT = re.compile(r"(plugins/[a-z0-9_]+@\d+)(?:\.(.+))?\Z")
 _numbers = itertools.count(1)  # one row for the whole process: two kernels in one test must not share a module name
@@ -58,15 +63,13 @@ class Source:
         """Read `path` whole; raise `LoadError` when it vanishes meanwhile, is no plugin, or is too large."""
         try:
             if path.is_dir():
-                files = dict(_package_files(path))
+                files = _package_files(path)
                 if "__init__.py" not in files:
                     raise LoadError(f"{path} is not a plugin: a folder needs an __init__.py")
             else:
-                files = {path.name: path.read_bytes()}
+                files = {path.name: _content(path, BYTES_PER_PLUGIN)}
         except OSError as error:
             raise LoadError(f"{path} could not be read: {error.strerror or error}") from None
-        if sum(map(len, files.values())) > BYTES_PER_PLUGIN:
-            raise LoadError(f"{path} is larger than {BYTES_PER_PLUGIN // 1024**2} MiB")
         digest = hashlib.sha256()
         for name in sorted(files):
             digest.update(name.encode() + b"\0" + hashlib.sha256(files[name]).digest())
@@ -79,16 +82,34 @@ class Source:
         return sorted((f, text) for f, text in found if f.endswith(".sql"))
 
 
-def _package_files(root: Path) -> list[tuple[str, bytes]]:
-    found: list[tuple[str, bytes]] = []
+def _package_files(root: Path) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    left = BYTES_PER_PLUGIN
     for path in sorted(root.rglob("*")):
         parts = path.relative_to(root).parts
         if any(p.startswith(".") or p == "__pycache__" for p in parts) or not path.is_file():
             continue
         if len(found) >= FILES_PER_PLUGIN:
             raise LoadError(f"{root} holds more than {FILES_PER_PLUGIN} files")
-        found.append(("/".join(parts), path.read_bytes()))
+        content = found["/".join(parts)] = _content(path, left)
+        left -= len(content)
     return found
+
+
+def _content(path: Path, most: int) -> bytes:
+    """Return the bytes of a regular file; raise `LoadError` for one that is too large, or moves while it is read."""
+    # Opened without waiting: whoever opens a pipe by its name waits until somebody writes into it.
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        before = os.fstat(file.fileno())
+        if not stat.S_ISREG(before.st_mode):
+            raise LoadError(f"{path} is no regular file")
+        content = file.read(most + 1)
+        after = os.fstat(file.fileno())
+    if len(content) > most:
+        raise LoadError(f"{path} is too large: a plugin has at most {BYTES_PER_PLUGIN // 1024**2} MiB in all")
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or len(content) != after.st_size:
+        raise LoadError(f"{path} was written to while it was read", code=BEING_WRITTEN)
+    return content
 
 
 class _SourceLoader(importlib.abc.Loader):
@@ -265,16 +286,16 @@ def gather(module: ModuleType, source: Source) -> Contribution:
     except pluggy.PluginValidationError as error:
         raise LoadError(_hook_mistake(str(error)), details={"plugin": plugin.name}) from None
     asked = manager.hook
-    return Contribution(
+    contribution = Contribution(
         manifest=plugin.manifest(source.path if source.package else None, lambda path: source.folder(path.name)),
-        routes=_flat(asked.routes()),
-        functions=_flat(asked.functions()),
-        subscriptions=_flat(asked.subscriptions()),
-        services=_flat(asked.services()),
-        tasks=_flat(asked.tasks()),
-        metrics=_flat(asked.metrics()),
-        commands=_flat(asked.commands()),
-        uses=_flat(asked.uses()),
+        routes=declaration.listed("routes", asked.routes()),
+        functions=declaration.listed("functions", asked.functions()),
+        subscriptions=declaration.listed("subscriptions", asked.subscriptions()),
+        services=declaration.listed("services", asked.services()),
+        tasks=declaration.listed("tasks", asked.tasks()),
+        metrics=declaration.listed("metrics", asked.metrics()),
+        commands=declaration.listed("commands", asked.commands()),
+        uses=declaration.listed("uses", asked.uses()),
         health=_single("health", asked.health()),
         lifespan=_single("lifespan", asked.lifespan()),
         settings=_single("settings", asked.settings()),
@@ -283,10 +304,8 @@ def gather(module: ModuleType, source: Source) -> Contribution:
         decider=_single("decider", asked.decider()),
         trusts=_single("trusts", asked.trusts()),
     )
-
-
-def _flat(results: list[list[Any]]) -> tuple[Any, ...]:
-    return tuple(item for result in results for item in result)
+    declaration.check(contribution)
+    return contribution
 
 
 def _single(hook: str, results: list[Any]) -> Any:

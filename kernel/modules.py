@@ -15,7 +15,6 @@ import gc
 import logging
 import typing
 import weakref
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,9 +24,9 @@ from typing import Any, Literal, Protocol
 from kernel.bus import Bus
 from kernel.bus import Subscription as Queue
 from kernel.capabilities import Caller, Chain, Gate
-from kernel.clock import Clock, iso
+from kernel.clock import Clock
 from kernel.contribution import Contribution, Metric, Table
-from kernel.errors import AetherraError, Conflict, LoadError, NotFound
+from kernel.errors import AetherraError, Conflict, LoadError, NotFound, ServiceUnavailable
 from kernel.events import (
     MODULE_LEAKED,
     MODULE_LOADED,
@@ -39,15 +38,16 @@ from kernel.events import (
     MODULE_WAITING,
 )
 from kernel.folders import Folder
-from kernel.generation import Generation, Reader
-from kernel.loader import Loader, Source
+from kernel.generation import Generation, Reader, made_up
+from kernel.history import Action, History, Switched, describe
+from kernel.loader import BEING_WRITTEN, Loader, Source
 from kernel.metrics import Metrics
 from kernel.services import check_protocol, protocol_methods
 from kernel.store import Store
 from kernel.suggest import nearest
 from kernel.supervisor import Supervisor
 from kernel.versions import satisfies
-from kernel.watch import entries, watch
+from kernel.watch import entries, is_plugin, watch
 
 log = logging.getLogger("kernel.modules")
 
@@ -55,20 +55,6 @@ Status = Literal["loading", "active", "failed", "waiting", "refused", "disabled"
 """`loading` until the first load has ended one way or the other."""
 RENAME_GRACE_S = 0.1
 """How long a vanished file may take to come back: some editors delete before they write anew."""
-
-
-@dataclass(frozen=True)
-class Switched:
-    """One switch as history keeps it; `token` takes the plugin back to the source that served before it."""
-
-    token: str
-    plugin: str
-    at: str
-    action: Literal["load", "reload", "rollback", "unload"]
-    number: int
-    version: str
-    hash: str
-    previous: Source | None = field(repr=False, default=None)
 
 
 @dataclass
@@ -82,7 +68,10 @@ class Module:
     reason: str | None = None
     generation: Generation | None = None
     loads: int = 0
-    tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    seen: str | None = None
+    """Hash of the content that was last tried, whatever came of it: the same again is no edit."""
+    clashed: bool = False
+    """It failed over a claim of another plugin's, and is tried again when one leaves."""
     readers: list[tuple[Reader, asyncio.Task[None]]] = field(default_factory=list)
     queues: dict[str, Queue] = field(default_factory=dict)
 
@@ -101,6 +90,7 @@ class Surroundings(Protocol):
     """What the manager needs of the kernel besides its parts: the table to switch, and contexts for plugins."""
 
     table: Table
+    reserved: dict[str, str]
 
     def switch(self, table: Table) -> None: ...
     def own_context(self, generation: Generation) -> Any: ...
@@ -140,13 +130,13 @@ class Modules:
         self._pause_s = pause_ms / 1000
         self._loader = Loader()
         self._modules: dict[str, Module] = {}
-        self._history: deque[Switched] = deque(maxlen=history_kept)
+        self._history = History(clock, history_kept)
         self._due: dict[str, tuple[Callable[[], Any], asyncio.Future[Any] | None]] = {}
         self._wake = asyncio.Event()
         self._stop_watch = asyncio.Event()
         self._workers: list[asyncio.Task[None]] = []
-        self._retiring: set[asyncio.Task[None]] = set()
-        self._built_in: list[Generation] = []
+        self._retiring: dict[asyncio.Task[None], weakref.ref[Generation]] = {}
+        self._stopping = False
         self._attempts = self._successes = self._rollbacks = self._leaked = 0
         self._reloads = metrics.counter("aetherra_module_reloads_total", "Reloads of plugins", ("plugin", "result"))
         self._reload_s = metrics.histogram(
@@ -160,10 +150,6 @@ class Modules:
         )
 
     # Starting and stopping ---------------------------------------------------------------------------------------
-
-    def add_built_in(self, generation: Generation) -> None:
-        """Put a generation of the kernel's own into the table; it is never reloaded."""
-        self._built_in.append(generation)
 
     async def start(self) -> None:
         """Load everything that is there, in an order in which what is required comes first, then watch for changes."""
@@ -180,7 +166,7 @@ class Modules:
         # Bundled ones first: among them is the one that decides, also about which folders may run here.
         await self._boot_from([f for f in self._folders if f.bundled])
         await self._boot_from([f for f in self._folders if not f.bundled])
-        await self._retry_waiting()
+        await self._retry()
 
     async def _boot_from(self, folders: Sequence[Folder]) -> None:
         admitted = [self._admit(folder, path) for folder in folders for path in entries(folder.path)]
@@ -190,6 +176,7 @@ class Modules:
                 continue
             try:
                 source = Source.read(module.path)
+                module.seen = source.hash
                 staged.append((module, source, *await self._loader.load(source, timeout_s=self._open_s)))
             except LoadError as error:
                 self._failed(module, error)
@@ -203,17 +190,28 @@ class Modules:
 
     async def stop(self) -> None:
         """Stop watching, end every plugin's tasks, close every plugin in reverse order of loading, and forget all."""
+        self._stopping = True
         self._stop_watch.set()
         for worker in self._workers:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
-        for module in reversed(list(self._modules.values())):
-            generation = module.generation
-            if generation is None:
-                continue
-            await self._end_activity(module)
-            await self._close(generation)
-            module.generation, module.status = None, "unloaded"
+        for _, answer in self._due.values():
+            if answer is not None and not answer.done():
+                answer.set_exception(ServiceUnavailable("the hub is stopping", details={"service": "modules"}))
+        self._due.clear()
+        for ref in list(self._retiring.values()):
+            old = ref()
+            if old is not None:
+                old.cut()  # then it is closed as any other, at once
+        if self._retiring:
+            await asyncio.wait(list(self._retiring), timeout=self._open_s)
+        served = {id(module.generation): module for module in self._modules.values() if module.generation is not None}
+        for generation in reversed(self._house.table.owners):
+            module = served.get(id(generation))
+            if module is not None:
+                await self._end_activity(module)
+                await self._close(generation)
+                module.generation, module.status = None, "unloaded"
         for task in list(self._retiring):
             task.cancel()
         await asyncio.gather(*self._retiring, return_exceptions=True)
@@ -235,7 +233,11 @@ class Modules:
 
     def history(self) -> Sequence[Switched]:
         """Return the switches since the start, newest first."""
-        return list(reversed(self._history))
+        return self._history.newest_first()
+
+    def way_back(self, name: str) -> str | None:
+        """Return the token that takes the plugin back to what served before, or None when there is no way back."""
+        return self._history.way_back(name)
 
     def counts(self) -> Counts:
         """Return reload figures since the start."""
@@ -255,7 +257,7 @@ class Modules:
 
     async def roll_back(self, token: str) -> Module:
         """Take a plugin back to the source that served before the switch that yielded `token`."""
-        switched = next((s for s in self._history if s.token == token), None)
+        switched = self._history.find(token)
         if switched is None:
             raise NotFound(f"there is no rollback token {token!r}; `aether plugins` and /api/klm/history list them")
         if switched.previous is None:
@@ -276,11 +278,11 @@ class Modules:
 
     # The manager's own task --------------------------------------------------------------------------------------
 
-    def _noticed(self, path: Path, entry: str) -> None:
+    def _noticed(self, _folder: Path, entry: str) -> None:
         name = entry.removesuffix(".py")
         # A person's request that already waits is not overtaken by the edit that came with it.
         if name not in self._due:
-            self._due[name] = (lambda: self._changed(path, entry), None)
+            self._due[name] = (partial(self._look_at, name), None)
         self._wake.set()
 
     async def _work(self) -> None:
@@ -295,32 +297,37 @@ class Modules:
                     await work()
                 except AetherraError as caught:
                     error = caught
+                except asyncio.CancelledError:
+                    self._due[name] = (work, answer)  # told with those that still wait
+                    raise
                 except Exception as caught:
                     log.exception("changing %s failed", name)
                     error = LoadError(f"changing {name} failed: {caught}")
                 if answer is not None and not answer.done():
                     answer.set_exception(error) if error else answer.set_result(None)
 
-    async def _changed(self, root: Path, entry: str) -> None:
-        is_file = entry.endswith(".py")
-        folder = next((f for f in self._folders if f.path == root and (f.files if is_file else f.packages)), None)
-        if folder is None:
-            return
-        path = root / entry
-        if path not in entries(root):
-            known = next((m for m in self._modules.values() if m.path == path), None)
-            if known is None:
-                return
+    async def _look_at(self, name: str) -> None:
+        """Make what is loaded under `name` agree with what lies in the folders, whatever happened to get there."""
+        known = self._modules.get(name)
+        if known is not None and not is_plugin(known.path):
             await self._clock.sleep(RENAME_GRACE_S)
-            if path not in entries(root):
+            if not is_plugin(known.path):
                 await self._unload(known, "unloaded", "its file is gone")
-                del self._modules[known.name]
-                return
-        module = self._admit(folder, path)
-        if module is None or module.status == "refused":
-            return
-        await self._reload(module, force=False)
-        await self._retry_waiting()
+                del self._modules[name]
+                await self._retry(clashed=True)
+        for folder, path in self._places(name):
+            module = self._admit(folder, path)
+            if module is not None and module.status != "refused":
+                await self._reload(module, force=False)
+        await self._retry()
+
+    def _places(self, name: str) -> list[tuple[Folder, Path]]:
+        """Return where a plugin of this name lies, the place that counts first."""
+        places = []
+        for folder in self._folders:
+            wanted = ([name] if folder.packages else []) + ([f"{name}.py"] if folder.files else [])
+            places += [(folder, folder.path / entry) for entry in wanted if is_plugin(folder.path / entry)]
+        return places
 
     def _admit(self, folder: Folder, path: Path) -> Module | None:
         """Return the record of what lies at `path`, new or known; note a refusal where it may not run here."""
@@ -354,13 +361,19 @@ class Modules:
         if folder.bundled or folder.trusted:
             return True
         trusts = self._house.table.trusts
-        return trusts is not None and bool(trusts.item(str(folder.path.resolve())))
+        if trusts is None:
+            return False
+        try:
+            return bool(trusts.item(str(folder.path.resolve())))
+        except (Exception, SystemExit, KeyboardInterrupt):
+            log.exception("deciding whether %s is trusted failed, so it is not", folder.path)
+            return False
 
     async def reconsider(self) -> None:
         """Look again at what was refused or waits: a policy or a provider has changed."""
         for module in self.known():
             if module.status == "refused" and self._trusted(module.folder):
-                await self._ask(module.name, partial(self._changed, module.folder.path, module.path.name))
+                await self._ask(module.name, partial(self._look_at, module.name))
 
     # Loading -----------------------------------------------------------------------------------------------------
 
@@ -369,17 +382,26 @@ class Modules:
         running = module.generation
         try:
             source = Source.read(module.path)
-            if running is not None and running.source.hash == source.hash and not force and module.status == "active":
-                if module.reason is not None:
-                    module.reason = None  # a broken edit was taken back
+            if not force and self._is_no_edit(module, source):
                 return
+            module.seen = source.hash
             self._attempts += running is not None
             imported, contribution = await self._loader.load(source, timeout_s=self._open_s)
             await self._begin(module, source, imported, contribution, "load" if running is None else "reload")
         except AetherraError as error:
+            if error.code == BEING_WRITTEN and not force:
+                return  # the writer's next event decides
             self._failed(module, error)
             raise
         self._reload_s.observe(self._clock.monotonic() - began)
+
+    def _is_no_edit(self, module: Module, source: Source) -> bool:
+        running = module.generation
+        if running is not None and running.source.hash == source.hash and module.status == "active":
+            module.seen, module.reason = source.hash, None  # a broken edit was taken back, if there was one
+            return True
+        # A version that was rolled back or taken out of service does not come again because its file was touched.
+        return module.seen == source.hash and module.status in ("active", "failed", "disabled", "waiting")
 
     async def _roll_back(self, module: Module, source: Source) -> None:
         imported, contribution = await self._loader.load(source, timeout_s=self._open_s)
@@ -392,7 +414,7 @@ class Modules:
         source: Source,
         imported: Any,
         contribution: Contribution,
-        action: Literal["load", "reload", "rollback"],
+        action: Action,
     ) -> None:
         """Check, open, carry over, switch; then drain the predecessor in the background."""
         module.loads += 1
@@ -400,21 +422,23 @@ class Modules:
         old = module.generation
         try:
             self._check(newcomer, old)
-            await self._prepare(newcomer)
+            await self._prepare(newcomer, old)
             await self._carry_over(module, old, newcomer)
         except _Waiting as waiting:
             self._forget(newcomer)
             if old is not None:
                 raise LoadError(str(waiting)) from None
-            module.status, module.reason = "waiting", str(waiting)
-            self._bus.emit(MODULE_WAITING, {"plugin": module.name, "reason": str(waiting)}, source="kernel")
+            self._waits(module, str(waiting))
             return
-        except BaseException:
+        except BaseException as error:
             await self._close(newcomer)
-            raise
+            fault = _as_load_error(error, newcomer)
+            if fault is error:
+                raise
+            raise fault from error
         previous = old.source if old is not None else None
-        module.generation, module.status, module.reason = newcomer, "active", None
-        switched = self._record(newcomer, action, previous)
+        module.generation, module.status, module.reason, module.clashed = newcomer, "active", None, False
+        switched = self._history.add(newcomer, action, previous)
         await self._start_activity(module, newcomer)
         topic = {"load": MODULE_LOADED, "reload": MODULE_RELOADED, "rollback": MODULE_ROLLED_BACK}[action]
         self._reloads.labels(module.name, "ok").inc()
@@ -422,12 +446,26 @@ class Modules:
         await self._bus.publish(topic, describe(switched), source="kernel")
         if old is not None:
             retiring = asyncio.create_task(self._retire(module.name, old), name=f"retire {module.name}@{old.number}")
-            self._retiring.add(retiring)
-            retiring.add_done_callback(self._retiring.discard)
+            self._retiring[retiring] = weakref.ref(old)  # it is to be proved gone
+            retiring.add_done_callback(self._retiring.pop)
+
+    def _waits(self, module: Module, reason: str) -> None:
+        module.loads -= 1  # its number was not used
+        if (module.status, module.reason) != ("waiting", reason):
+            self._bus.emit(MODULE_WAITING, {"plugin": module.name, "reason": reason}, source="kernel")
+        module.status, module.reason = "waiting", reason
 
     def _check(self, newcomer: Generation, old: Generation | None) -> None:
         """Resolve what the newcomer declares against the table and the policy; raise what does not hold."""
         contribution, table = newcomer.contribution, self._house.table
+        for route in contribution.routes:
+            holder = self._house.reserved.get(route.key[1])
+            if holder is not None:
+                raise LoadError(
+                    f"{newcomer.plugin} claims {route.method} {route.path}, a path that belongs to {holder}; "
+                    "choose another",
+                    details={"plugin": newcomer.plugin, "path": route.path},
+                )
         others = [owner for owner in table.owners if owner is not old]
         merged = Table.merge([*others, newcomer], version=table.version + 1)
         for service, wanted in contribution.manifest.requires.items():
@@ -455,7 +493,7 @@ class Modules:
                     details={"plugin": newcomer.plugin, "capability": capability, "source": decision.source},
                 )
 
-    async def _prepare(self, newcomer: Generation) -> None:
+    async def _prepare(self, newcomer: Generation, old: Generation | None) -> None:
         contribution = newcomer.contribution
         if contribution.settings is not None:
             newcomer.settings = self._config.plugin(newcomer.plugin, contribution.settings)
@@ -469,12 +507,7 @@ class Modules:
                 reason = await newcomer.unhealthy()
         except TimeoutError:
             raise LoadError(f"{newcomer.plugin} did not open within {self._open_s:g} s") from None
-        except AetherraError:
-            raise
-        except Exception as error:
-            log.exception("%s did not open", newcomer.plugin)
-            raise LoadError(f"{newcomer.plugin} did not open: {type(error).__name__}: {error}") from None
-        if reason is not None and newcomer.number > 1:
+        if reason is not None and old is not None:
             raise LoadError(f"{newcomer.plugin} says it would not work: {reason}")
 
     def _declared(self, metric: Metric) -> Any:
@@ -497,10 +530,11 @@ class Modules:
                 state = old.contribution.export_state()  # type: ignore[misc]
                 newcomer.contribution.import_state(old.contribution.manifest.version, state)  # type: ignore[misc]
             self._switch(old, newcomer)
-        except Exception as error:
-            module.generation = old
+        except BaseException as error:
             await self._start_activity(module, old)
-            if isinstance(error, AetherraError):
+            if isinstance(error, AetherraError) or (
+                not isinstance(error, Exception) and made_up(error, module.name) is None
+            ):
                 raise
             raise LoadError(f"{module.name}: handing over its state failed: {type(error).__name__}: {error}") from None
         finally:
@@ -525,23 +559,6 @@ class Modules:
         newcomer.stage = "serving"
         if old is not None:
             old.stage = "draining"
-
-    def _record(self, newcomer: Generation, action: Any, previous: Source | None) -> Switched:
-        at = iso(self._clock.now())
-        today = at[:10]
-        number = sum(1 for s in self._history if s.token.startswith(f"hmr-{today}")) + 1
-        switched = Switched(
-            f"hmr-{today}-{number:03d}",
-            newcomer.plugin,
-            at,
-            action,
-            newcomer.number,
-            newcomer.contribution.manifest.version,
-            newcomer.source.hash,
-            previous,
-        )
-        self._history.append(switched)
-        return switched
 
     # Activity: tasks and subscriptions ---------------------------------------------------------------------------
 
@@ -600,6 +617,8 @@ class Modules:
         if old.in_flight:
             old.cut()
         await self._close(old)
+        if self._stopping:
+            return
         number = old.number
         watched: list[weakref.ref[Any]] = [weakref.ref(old.module), weakref.ref(old)]
         watched += [weakref.ref(route.fn) for route in old.contribution.routes]
@@ -637,6 +656,7 @@ class Modules:
         module.reason = error.message
         if module.generation is None:
             module.status = "failed"
+            module.clashed = "claim" in error.details
         event = {
             "plugin": module.name,
             "error": error.message,
@@ -645,19 +665,37 @@ class Modules:
         }
         self._bus.emit(MODULE_RELOAD_FAILED, event, source="kernel")
 
-    async def _retry_waiting(self) -> None:
-        """Try what waits for a service again; go on while that makes something else possible."""
+    async def _retry(self, *, clashed: bool = False) -> None:
+        """Try what waits for a service again, or what `clashed`; go on while that makes something else possible."""
         progress = True
         while progress:
             progress = False
-            for module in [m for m in self._modules.values() if m.status == "waiting"]:
-                try:
-                    source = Source.read(module.path)
-                    imported, contribution = await self._loader.load(source, timeout_s=self._open_s)
-                    await self._begin(module, source, imported, contribution, "load")
-                except AetherraError as error:
-                    self._failed(module, error)
-                progress = progress or module.generation is not None
+            for module in list(self._modules.values()):
+                if module.generation is None and (module.status == "waiting" or (clashed and module.clashed)):
+                    try:
+                        await self._begin_from_file(module, "load")
+                    except AetherraError as error:
+                        self._failed(module, error)
+                    progress = progress or module.generation is not None
+
+    async def _begin_from_file(self, module: Module, action: Action) -> None:
+        source = Source.read(module.path)
+        module.seen = source.hash
+        imported, contribution = await self._loader.load(source, timeout_s=self._open_s)
+        await self._begin(module, source, imported, contribution, action)
+
+
+def _as_load_error(error: BaseException, newcomer: Generation) -> BaseException:
+    """Return what a failed load is told as: our own errors and a real cancellation as they are."""
+    if isinstance(error, AetherraError) or (
+        not isinstance(error, Exception) and made_up(error, newcomer.plugin) is None
+    ):
+        return error
+    log.error("%s could not be loaded", newcomer.plugin, exc_info=error)
+    return LoadError(
+        f"{newcomer.plugin} could not be loaded: {type(error).__name__}: {error}",
+        details={"plugin": newcomer.plugin, "error": type(error).__name__},
+    )
 
 
 class _Waiting(Exception):
@@ -676,17 +714,3 @@ def _once(ready: asyncio.Future[None]) -> Callable[[], None]:
 
 def _bound(generation: Generation, fn: Callable[..., Any]) -> Callable[[], Any]:
     return lambda: fn(generation.context())
-
-
-def describe(switched: Switched) -> dict[str, Any]:
-    """Return a switch as plain data, without the source it can go back to."""
-    return {
-        "token": switched.token,
-        "plugin": switched.plugin,
-        "at": switched.at,
-        "action": switched.action,
-        "generation": switched.number,
-        "version": switched.version,
-        "hash": switched.hash,
-        "reversible": switched.previous is not None,
-    }

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import msgspec
 
 from kernel.clock import Clock
-from kernel.errors import BadInput, DeadlineExceeded, Overloaded, ServiceUnavailable
+from kernel.errors import BadInput, DeadlineExceeded, Overloaded, PluginError, ServiceUnavailable
 from kernel.suggest import nearest
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
@@ -230,6 +230,9 @@ class Scheduler:
             self._end(ticket, "failed", _late(ticket) if late else error)
         except Exception as error:
             self._end(ticket, "failed", error)
+        except (SystemExit, KeyboardInterrupt) as error:
+            text = f"{ticket.name} raised {type(error).__name__}, which would end the hub; only the hub itself ends"
+            self._end(ticket, "failed", PluginError(text))
         else:
             self._end(ticket, "done", result)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing
 from typing import Any, Protocol
 
 import msgspec
@@ -117,8 +118,10 @@ class _Call:
 
     async def _stream(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncIterator[Any]:
         owner, target, child, bound, result = await self._prepare(args, kwargs)
-        async for item in owner.stream(target, child, bound):
-            yield _typed(item, result)
+        # Closed here and now, or a reader that leaves would leave the provider's generator to the garbage collector.
+        async with aclosing(owner.stream(target, child, bound)) as items:
+            async for item in items:
+                yield _typed(item, result)
 
 
 def _typed(value: Any, wanted: Any) -> Any:

@@ -17,8 +17,9 @@ from kernel.capabilities import Gate
 from kernel.clock import Clock, iso
 from kernel.contribution import Contribution, Manifest, Service, ServiceMethod
 from kernel.generation import Generation
+from kernel.history import describe
 from kernel.loader import Source
-from kernel.modules import Module, Modules, describe
+from kernel.modules import Module, Modules
 from kernel.plugin import needs
 from kernel.scheduler import Scheduler
 from kernel.services import plain
@@ -113,12 +114,12 @@ class ModuleControl:
     @needs("plugin:read")
     async def list(self, ctx: Any) -> list[dict[str, Any]]:
         """Return every known plugin with its state."""
-        return [_shown(module) for module in self._measured.modules.known()]
+        return [self._shown(module) for module in self._measured.modules.known()]
 
     @needs("plugin:read")
     async def get(self, ctx: Any, name: str) -> dict[str, Any]:
         """Return one plugin, or raise `NotFound`."""
-        return _shown(self._measured.modules.get(name))
+        return self._shown(self._measured.modules.get(name))
 
     @needs("plugin:read")
     async def history(self, ctx: Any, limit: int = 100) -> tuple[dict[str, Any], ...]:
@@ -128,49 +129,49 @@ class ModuleControl:
     @needs("plugin:manage")
     async def reload(self, ctx: Any, name: str) -> dict[str, Any]:
         """Load a plugin anew from its file."""
-        return _shown(await self._measured.modules.reload(name))
+        return self._shown(await self._measured.modules.reload(name))
 
     @needs("plugin:manage")
     async def roll_back(self, ctx: Any, token: str) -> dict[str, Any]:
         """Take a plugin back to what served before the switch that yielded `token`."""
-        return _shown(await self._measured.modules.roll_back(token))
+        return self._shown(await self._measured.modules.roll_back(token))
 
     @needs("plugin:manage")
     async def unload(self, ctx: Any, name: str) -> dict[str, Any]:
         """Take a plugin out of service."""
-        return _shown(await self._measured.modules.unload(name))
+        return self._shown(await self._measured.modules.unload(name))
 
-
-def _shown(module: Module) -> dict[str, Any]:
-    generation = module.generation
-    shown: dict[str, Any] = {
-        "name": module.name,
-        "path": str(module.path),
-        "bundled": module.folder.bundled,
-        "status": module.status,
-        "reason": module.reason,
-        "loads": module.loads,
-    }
-    if generation is None:
-        return shown
-    manifest, contribution, tally = generation.contribution.manifest, generation.contribution, generation.tally
-    return shown | {
-        "version": manifest.version,
-        "description": manifest.description,
-        "category": manifest.category,
-        "generation": generation.number,
-        "hash": generation.source.hash,
-        "capabilities": list(manifest.capabilities),
-        "routes": [f"{route.method} {route.path}" for route in contribution.routes],
-        "functions": [function.name for function in contribution.functions],
-        "services": [service.name for service in contribution.services],
-        "tasks": [task.name for task in contribution.tasks],
-        "subscriptions": [subscription.pattern for subscription in contribution.subscriptions],
-        "calls": tally.calls,
-        "errors": tally.errors,
-        "busy_s": round(tally.busy_s, 6),
-        "in_flight": generation.in_flight,
-    }
+    def _shown(self, module: Module) -> dict[str, Any]:
+        generation = module.generation
+        shown: dict[str, Any] = {
+            "name": module.name,
+            "path": str(module.path),
+            "bundled": module.folder.bundled,
+            "status": module.status,
+            "reason": module.reason,
+            "loads": module.loads,
+            "rollback_token": self._measured.modules.way_back(module.name),
+        }
+        if generation is None:
+            return shown
+        manifest, contribution, tally = generation.contribution.manifest, generation.contribution, generation.tally
+        return shown | {
+            "version": manifest.version,
+            "description": manifest.description,
+            "category": manifest.category,
+            "generation": generation.number,
+            "hash": generation.source.hash,
+            "capabilities": list(manifest.capabilities),
+            "routes": [f"{route.method} {route.path}" for route in contribution.routes],
+            "functions": [function.name for function in contribution.functions],
+            "services": [service.name for service in contribution.services],
+            "tasks": [task.name for task in contribution.tasks],
+            "subscriptions": [subscription.pattern for subscription in contribution.subscriptions],
+            "calls": tally.calls,
+            "errors": tally.errors,
+            "busy_s": round(tally.busy_s, 6),
+            "in_flight": generation.in_flight,
+        }
 
 
 def built_in(measured: Measured) -> Generation:

@@ -132,8 +132,8 @@ class Supervisor:
                     task.state = "stopped"
                     raise
                 error = cancelled  # made up by the task itself, which is a way to die
-            except Exception as raised:
-                error = raised
+            except (Exception, SystemExit, KeyboardInterrupt) as raised:
+                error = raised  # an exit, too, is the task's own death and not the hub's
             if error is None and task.restart != "always":
                 task.state = "ended"
                 return
