@@ -420,7 +420,9 @@ class Runtime(Operators):
         try:
             return self.serve("function", request)
         except ScriptError as error:
-            if error.type not in ("UnknownFunction", "PermissionError"):
+            # A host without a hub knows no plugins and says which operation it lacks; a hub's refusal is one.
+            nobody = error.type == "PermissionError" and type(error.data) is dict and "operation" in error.data
+            if error.type != "UnknownFunction" and not nobody:
                 raise
             return self._unbound_call(name, request, error)
 

@@ -114,7 +114,10 @@ class _Frames(asyncio.Protocol):
 
     def send(self, frame: dict[str, Any]) -> None:
         """Write one frame; raise `ValueError` where the data is too large or not plain."""
-        body = self._encoder.encode(frame)
+        try:
+            body = self._encoder.encode(frame)
+        except OverflowError as error:  # a whole number beyond 64 bits
+            raise ValueError(str(error)) from None
         if len(body) > self._send_limit:
             raise ValueError(f"{len(body)} bytes do not fit into a frame of {self._send_limit}")
         if self._transport is not None and not self._transport.is_closing():

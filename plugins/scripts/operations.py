@@ -176,12 +176,15 @@ class Operations:
 
     async def _called(self, ctx: Context, name: str, args: list[Any], kwargs: Named) -> Any:
         try:
-            return await ctx.call(name, *args, **kwargs)
+            result = await ctx.call(name, *args, **kwargs)
         except AetherraError as error:
             raise of_function(error) from None
         except Exception:
             ctx.log.exception("job %s: the function %s failed", self.run.id, name)
             raise fault("PluginError", f"the function {name!r} failed; the reason is in the hub's log") from None
+        if not _holdable(result):
+            raise fault("ValueError", f"the result of {name!r} has a number that is not finite or beyond 64 bits")
+        return result
 
     async def try_call(
         self, ctx: Context, name: str, args: list[Any] | None = None, kwargs: Named | None = None
@@ -238,6 +241,23 @@ class Operations:
 def _text(value: Any) -> str:
     """The text of a value as scripts write it (language reference, 6.3): a string as it is, else compact JSON."""
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _holdable(value: Any) -> bool:
+    """Tell whether a script can hold every number in what a function gave."""
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, dict):
+            left.extend(one.values())
+        elif isinstance(one, list | tuple):
+            left.extend(one)
+        elif isinstance(one, float):
+            if not math.isfinite(one):
+                return False
+        elif isinstance(one, int) and not -(1 << 63) <= one < 1 << 64:
+            return False
+    return True
 
 
 async def _tell(ctx: Context, run: RunView, message: Named) -> None:
