@@ -211,19 +211,21 @@ class Runtime(Operators):
 
     def _record(self, level: str, message: str, place: Place) -> None:
         if self._log_left > 0:
-            self._log_left -= 1
             self.host.log(level, message, place)
-            if self._log_left == 0:
-                self.host.log("warning", "the log is full, later records are dropped", place)
+        elif self._log_left == 0:
+            self.host.log("warning", "the log is full, later records are dropped", place)
+        self._log_left -= 1
 
     def write_output(self, line: str) -> None:
         """One line of the job's output, cut with a mark at the limit."""
-        if self._output_left <= 0:
+        if self._output_left < 0:
             return
-        size = len(line.encode("utf-8", "replace")) + 1
-        if size > self._output_left:
-            line = line.encode("utf-8", "replace")[: self._output_left].decode("utf-8", "ignore") + " [output cut]"
-        self._output_left -= size
+        data = line.encode("utf-8", "replace")
+        if len(data) + 1 > self._output_left:
+            line = data[: self._output_left].decode("utf-8", "ignore") + " [output cut]"
+            self._output_left = -1
+        else:
+            self._output_left -= len(data) + 1
         self.host.output(line)
 
     # ------------------------------------------------------------ the host

@@ -36,6 +36,8 @@ log = logging.getLogger("kernel.workers")
 
 DEPTH = 32
 STDERR_KEPT = 8 * 1024
+CLOSED_S = 0.2
+"""How long a worker may live on without its socket."""
 _LENGTH = struct.Struct(">I")
 
 
@@ -74,12 +76,17 @@ class _Frames(asyncio.Protocol):
     """Cuts the byte stream into frames and decodes them; anything that is not one is a fault."""
 
     def __init__(
-        self, program: Program, received: Callable[[dict[str, Any]], None], lost: Callable[[str], None]
+        self,
+        program: Program,
+        received: Callable[[dict[str, Any]], None],
+        lost: Callable[[str], None],
+        closed: Callable[[], None],
     ) -> None:
         self._limit = program.frame_kb * 1024
         self._send_limit = program.sent_kb * 1024
         self._received = received
         self._lost = lost
+        self._closed = closed
         self._buffer = bytearray()
         self._decoder = msgspec.msgpack.Decoder(dict[str, Any], ext_hook=_no_extensions)
         self._encoder = msgspec.msgpack.Encoder()
@@ -110,7 +117,7 @@ class _Frames(asyncio.Protocol):
         del buffer[:start]
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._lost("it closed its socket")
+        self._closed()
 
     def send(self, frame: dict[str, Any]) -> None:
         """Write one frame; raise `ValueError` where the data is too large or not plain."""
@@ -214,7 +221,7 @@ class _Worker:
         self.pid: int | None = None
         self.jobs = 0
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._frames = _Frames(self._program, self._received, self._fault)
+        self._frames = _Frames(self._program, self._received, self._fault, self._closed)
         self._process: asyncio.subprocess.Process | None = None
         self._job: Job | None = None
         self._calls: set[asyncio.Task[None]] = set()
@@ -355,6 +362,11 @@ class _Worker:
     def _fault(self, reason: str) -> None:
         if not self._gone:
             self.kill(reason)
+
+    def _closed(self) -> None:
+        # A socket closes before the process that died is reaped, which knows why: by which signal, with which status.
+        if not self._gone:
+            asyncio.get_running_loop().call_later(CLOSED_S, self._fault, "it closed its socket")
 
     def kill(self, reason: str) -> None:
         """Kill the process group and fail its job with the reason."""

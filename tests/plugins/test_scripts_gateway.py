@@ -206,7 +206,7 @@ let done = {
 }
 write_to_log("pot", { level: 3 })
 if no_such_signal { done.signal = true }
-deploy "the pot" 
+deploy "the pot"
 done.intent = [$last_output.verb, $last_output.status]
 backup "the pot"
 done.handled = $last_output
