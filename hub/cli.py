@@ -75,6 +75,9 @@ def folders(command: F) -> F:
             is_eager=True,
             help="Run what lies in this folder in process.",
         ),
+        click.option(
+            "--demo", is_flag=True, is_eager=True, help="Load the examples too: plugins in process, and scripts."
+        ),
         click.option("--config", "file", type=click.Path(dir_okay=False, path_type=Path), help="The settings file."),
     ):
         command = option(command)
@@ -97,8 +100,9 @@ def aether(**_given: Any) -> None:
 @folders
 @click.option("--host", help="The address to listen on (127.0.0.1).")
 @click.option("--port", type=click.IntRange(0, 65_535), help="The port to listen on (3001); 0 takes a free one.")
+@click.option("--json", "as_json", is_flag=True, help="Say that it is up as one line of JSON.")
 @click.pass_context
-def serve_verb(ctx: click.Context, /, host: str | None, port: int | None, **given: Any) -> None:
+def serve_verb(ctx: click.Context, /, host: str | None, port: int | None, as_json: bool, **given: Any) -> None:
     """Run the hub until it is told to stop."""
     config = load_config(merged(ctx, given), {"hub.host": host, "hub.port": port})
     from hub.logs import log_to_stderr
@@ -106,7 +110,7 @@ def serve_verb(ctx: click.Context, /, host: str | None, port: int | None, **give
 
     config.paths.prepare()
     log_to_stderr()
-    asyncio.run(serve(config, announce))
+    asyncio.run(serve(config, announce_json if as_json else announce))
 
 
 @aether.command("version")
@@ -124,18 +128,21 @@ def version_verb(as_json: bool) -> None:
 @click.pass_context
 def config_verb(ctx: click.Context, /, as_json: bool, **given: Any) -> None:
     """Print every setting in effect and where it came from."""
+    from kernel import load_settings
+
     config = load_config(merged(ctx, given))
-    settings = config.effective()
+    load_settings(config)
+    settings, warnings = config.effective(), all_warnings(config)
     if as_json:
         import msgspec
 
         rows = [{"key": s.key, "value": s.value, "origin": s.origin} for s in settings]
-        click.echo(msgspec.json.encode({"settings": rows, "warnings": list(config.warnings)}).decode())
+        click.echo(msgspec.json.encode({"settings": rows, "warnings": warnings}).decode())
         return
     width = max((len(s.key) for s in settings), default=0)
     for setting in settings:
         click.echo(f"{setting.key:<{width}}  {setting.value!r}  ({setting.origin})")
-    for warning in config.warnings:
+    for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
 
 
@@ -151,11 +158,12 @@ def plugins_verb(ctx: click.Context, home: Path | None, as_json: bool) -> None:
             terminal.print(answer)
             return
         from rich.table import Table
+        from rich.text import Text
 
-        table = Table("plugin", "version", "generation", "status", "calls", "errors", "reason", box=None)
+        columns = ("version", "generation", "status", "calls", "errors", "rollback_token", "reason")
+        table = Table("plugin", *(name.replace("_", " ") for name in columns), box=None)
         for m in answer["modules"]:
-            figures = (m.get(key, "") for key in ("version", "generation", "status", "calls", "errors"))
-            table.add_row(m["name"], *(str(figure) for figure in figures), m["reason"] or "")
+            table.add_row(m["name"], *(Text(str(shown_of(m, name))) for name in columns))
         terminal.print(table)
 
     talk(ctx, home, as_json, list_plugins)
@@ -169,8 +177,10 @@ def reload_verb(ctx: click.Context, name: str, home: Path | None, as_json: bool)
     """Load the plugin NAME anew from its file."""
 
     async def reload(terminal: HubTerminal) -> None:
-        answer = await terminal.request("POST", f"/api/klm/modules/{name}/reload")
+        answer = await terminal.request("POST", f"/api/klm/modules/{quoted(name)}/reload")
         text = f"{name}: generation {answer.get('generation', '-')}, {answer['status']}"
+        if answer.get("rollback_token"):
+            text += f" (back again: aether rollback {answer['rollback_token']})"
         terminal.print(answer if terminal.json else text)
 
     talk(ctx, home, as_json, reload)
@@ -189,8 +199,8 @@ def rollback_verb(ctx: click.Context, token: str, home: Path | None, as_json: bo
         if name is None:
             from kernel import NotFound
 
-            raise NotFound(f"no switch since the hub's start has the token {token!r}; see: aether plugins --json")
-        answer = await terminal.request("POST", f"/api/klm/modules/{name}/rollback", json={"token": token})
+            raise NotFound(f"no switch since the hub's start has the token {token!r}; see: aether plugins")
+        answer = await terminal.request("POST", f"/api/klm/modules/{quoted(name)}/rollback", json={"token": token})
         text = f"{name}: back to generation {answer.get('generation', '-')}, {answer['status']}"
         terminal.print(answer if terminal.json else text)
 
@@ -205,11 +215,9 @@ def events_verb(ctx: click.Context, topics: str, home: Path | None, as_json: boo
     """Print the events of the running hub as they happen, until interrupted."""
 
     async def follow(terminal: HubTerminal) -> None:
-        from urllib.parse import quote
-
         import msgspec
 
-        async for event in terminal.stream(f"/api/events?topics={quote(topics)}"):
+        async for event in terminal.stream(f"/api/events?topics={quoted(topics)}"):
             if terminal.json:
                 terminal.print(event)
             else:
@@ -218,7 +226,28 @@ def events_verb(ctx: click.Context, topics: str, home: Path | None, as_json: boo
     talk(ctx, home, as_json, follow)
 
 
+def shown_of(module: Mapping[str, Any], column: str) -> Any:
+    """Return what a table of plugins shows of one, with nothing for what it does not have."""
+    value = module.get(column)
+    return "" if value is None else value
+
+
 # What the verbs share ----------------------------------------------------------------------------------------------
+
+
+def quoted(text: str) -> str:
+    """Return text as one segment of a path or one value of a query."""
+    from urllib.parse import quote
+
+    return quote(text, safe="")
+
+
+def all_warnings(config: Config) -> list[str]:
+    """Return sentences about everything that was set and has no effect; after the plugins have claimed theirs."""
+    unclaimed = [
+        f"{name} has no effect: no plugin that is loaded here has such a setting" for name in config.unclaimed()
+    ]
+    return [*config.warnings, *unclaimed]
 
 
 def merged(ctx: click.Context, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -239,6 +268,7 @@ def load_config(given: Mapping[str, Any], overrides: Mapping[str, Any] | None = 
         scripts=given.get("scripts"),
         policies=given.get("policies"),
         trusted=given.get("trusted") or (),
+        demo=bool(given.get("demo")),
     )
     return Config.load(
         sections={"hub": HubSettings},
@@ -267,10 +297,33 @@ def talk(
         sys.exit(status)
 
 
+def announce_json(server: Server) -> None:
+    """Print what a program wants to know when the hub is up, as one line."""
+    import msgspec
+
+    config = server.kernel.config
+    up = {
+        "version": server.kernel.version,
+        "url": address_of(server),
+        "pid": os.getpid(),
+        "home": str(config.paths.home),
+        "policies": str(config.paths.policies),
+        "plugins": {m.name: {"status": m.status, "reason": m.reason} for m in server.kernel.modules.known()},
+        "warnings": all_warnings(config),
+    }
+    click.echo(msgspec.json.encode(up).decode())
+
+
+def address_of(server: Server) -> str:
+    """Return the address of a hub that listens, as a client writes it."""
+    host = server.hub.settings.host
+    return f"http://{f'[{host}]' if ':' in host else host}:{server.port}"
+
+
 def announce(server: Server) -> None:
     """Print what a person wants to know when the hub is up."""
     config, modules = server.kernel.config, server.kernel.modules.known()
-    address = f"http://{server.hub.settings.host}:{server.port}"
+    address = address_of(server)
     active = sorted(module.name for module in modules if module.status == "active")
     click.echo(f"Aetherra {server.kernel.version} listens on {address}")
     click.echo(f"  data      {config.paths.home}")
@@ -279,14 +332,15 @@ def announce(server: Server) -> None:
     for module in modules:
         if module.status != "active":
             click.echo(f"  {module.name} is {module.status}: {module.reason}")
-    for warning in config.warnings:
+    for warning in all_warnings(config):
         click.echo(f"  warning: {warning}")
     click.echo("Try:")
     click.echo(f"  curl {address}/health")
     drop = config.paths.plugins
     if drop not in config.paths.trusted:
         click.echo(f"  aether serve --trust-plugins {drop}   (so that what is dropped there may run in this process)")
-    click.echo(f"  cp {config.paths.bundled_plugins.parent / EXAMPLE} {drop}/")
+    if not config.paths.demo:
+        click.echo(f"  cp {config.paths.bundled_plugins.parent / EXAMPLE} {drop}/")
     click.echo(f"  curl {address}/api/hello/Ada")
     click.echo("  aether plugins")
     click.echo("  aether events")

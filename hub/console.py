@@ -57,7 +57,7 @@ class HubTerminal:
     async def request(self, method: str, path: str, json: Any = None, headers: Mapping[str, str] | None = None) -> Any:
         """Ask the hub and return its decoded answer, or its text where that is no JSON; raise what it refused with."""
         async with self._ask(method, path, json, headers) as response:
-            body = await _read(response)
+            body = await _read(response, self._home)
             if response.status >= 400:
                 raise _error(response.status, body)
             return body
@@ -68,9 +68,9 @@ class HubTerminal:
         """Yield the events or values of a stream; raise the error that ends it."""
         async with self._ask(method, path, json, headers) as response:
             if response.status >= 400:
-                raise _error(response.status, await _read(response))
+                raise _error(response.status, await _read(response, self._home))
             topic, data = "", b""
-            while line := await response.content.readuntil(b"\n"):
+            while line := await _next_line(response, self._home):
                 text = line.rstrip(b"\r\n")
                 if text.startswith(b"event:"):
                     topic = text[6:].strip().decode()
@@ -122,6 +122,8 @@ class _Asked:
             response: aiohttp.ClientResponse = await self._asked.__aenter__()
         except aiohttp.ClientConnectorError:
             raise not_running(self._home) from None
+        except aiohttp.ClientError:
+            raise went_away(self._home) from None
         return response
 
     async def __aexit__(
@@ -139,8 +141,27 @@ def not_running(home: Path) -> ServiceUnavailable:
     )
 
 
-async def _read(response: aiohttp.ClientResponse) -> Any:
-    raw = await response.read()
+def went_away(home: Path) -> ServiceUnavailable:
+    """Return the error for a hub that ended while it was spoken to."""
+    return ServiceUnavailable(
+        f"the hub on {home} ended before it had answered; its log says why",
+        details={"home": str(home)},
+        code=NOT_RUNNING,
+    )
+
+
+async def _next_line(response: aiohttp.ClientResponse, home: Path) -> bytes:
+    try:
+        return await response.content.readuntil(b"\n")
+    except aiohttp.ClientError:
+        raise went_away(home) from None
+
+
+async def _read(response: aiohttp.ClientResponse, home: Path) -> Any:
+    try:
+        raw = await response.read()
+    except aiohttp.ClientError:
+        raise went_away(home) from None
     if response.content_type != "application/json":
         return raw.decode("utf-8", "replace")
     return msgspec.json.decode(raw) if raw else None

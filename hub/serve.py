@@ -43,21 +43,24 @@ class Server:
             raise ConfigError(f"{self._socket} is too long for a socket; choose a shorter --home")
         settings = self.hub.settings
         await self._runner.setup()
-        tcp = web.TCPSite(self._runner, settings.host, settings.port)
-        unix = web.UnixSite(self._runner, self._socket)
+        ports = [await self._listen_on(port) for port in (settings.port, *settings.compat_ports)]
+        await self._open(web.UnixSite(self._runner, self._socket), str(self._socket), "remove what lies there")
+        self._socket.chmod(0o600)
+        self.port = ports[0]
+        self.hub.edge.listen_on(ports, settings.host)
+
+    async def _listen_on(self, port: int) -> int:
+        site = web.TCPSite(self._runner, self.hub.settings.host, port)
+        await self._open(site, f"{self.hub.settings.host}:{port}", "choose another --port, or stop who has it")
+        return site.port
+
+    async def _open(self, site: web.BaseSite, where: str, advice: str) -> None:
         try:
-            for site in (tcp, unix):
-                await site.start()
-                self._sites.append(site)
+            await site.start()
         except OSError as error:
             await self._runner.cleanup()
-            raise ConfigError(
-                f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}; "
-                "choose another --port, or stop who has it"
-            ) from None
-        self._socket.chmod(0o600)
-        self.port = tcp.port
-        self.hub.edge.listen_on([self.port], settings.host)
+            raise ConfigError(f"cannot listen on {where}: {error.strerror or error}; {advice}") from None
+        self._sites.append(site)
 
     async def start(self) -> None:
         """Listen first, then start the kernel."""

@@ -20,6 +20,8 @@ class HubSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     which this version cannot have."""
     port: Port = 3001
     """The TCP port; 0 takes a free one."""
+    compat_ports: tuple[Port, ...] = ()
+    """More ports for the same routes, such as 8000 and 8001, which some of the API documents name."""
     allow_insecure_bind: bool = False
     """For labs: listen on another address all the same, and take whoever reaches it for a local user."""
     allowed_origins: tuple[str, ...] = ()

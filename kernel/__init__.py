@@ -3,7 +3,7 @@
 from kernel.bus import Bus, Subscription
 from kernel.capabilities import Caller, Chain, Decision, Denial
 from kernel.clock import Clock, SystemClock, iso
-from kernel.command import Terminal, load_commands
+from kernel.command import Terminal, load_commands, load_settings
 from kernel.config import Config, Paths, Setting
 from kernel.context import Context, EventStream, Reply, new_trace
 from kernel.contribution import EFFECTS, Command, Effect, Function, Owned, Route, Table
@@ -94,6 +94,7 @@ __all__ = [
     "interpreter",
     "iso",
     "load_commands",
+    "load_settings",
     "nearest",
     "needs",
     "new_trace",

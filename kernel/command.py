@@ -6,12 +6,12 @@ A verb runs in the terminal's own process. The hub does the work; the verb asks 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from kernel.config import Config
-from kernel.contribution import Command, Owned
+from kernel.contribution import Command, Contribution, Owned
 from kernel.errors import LoadError
 from kernel.folders import plugin_folders
 from kernel.loader import Loader, Source
@@ -68,9 +68,27 @@ def load_commands(config: Config) -> dict[str, Owned[Command]]:
 
     Only imports: no store, no policy, no hub. A plugin that cannot be loaded is logged and left out.
     """
+    found: dict[str, Owned[Command]] = {}
+    for contribution in _contributions(config):
+        for command in contribution.commands:
+            found.setdefault(command.name, Owned(command, contribution.name))
+    return found
+
+
+def load_settings(config: Config) -> None:
+    """Let the plugins of the same folders claim their settings, so that `config` can tell them; raise for a wrong one.
+
+    As a hub does at its start, but without a store, a policy, or any of them opened.
+    """
+    for contribution in _contributions(config):
+        if contribution.settings is not None:
+            config.plugin(contribution.name, contribution.settings)
+
+
+def _contributions(config: Config) -> Iterator[Contribution]:
     loader = Loader()
     loader.install()
-    found: dict[str, Owned[Command]] = {}
+    seen: set[str] = set()
     for folder in plugin_folders(config):
         if not (folder.bundled or folder.trusted):
             continue
@@ -79,10 +97,11 @@ def load_commands(config: Config) -> dict[str, Owned[Command]]:
                 continue
             try:
                 source = Source.read(path)
+                if source.name in seen:
+                    continue  # the first folder's counts, as in a hub
                 _, contribution = loader.load_now(f"plugins/{source.name}@0", source)
             except LoadError as error:
                 log.warning("%s: %s", path.name, error.message)
                 continue
-            for command in contribution.commands:
-                found.setdefault(command.name, Owned(command, contribution.name))
-    return found
+            seen.add(source.name)
+            yield contribution

@@ -2,7 +2,7 @@
 
 Nothing is taken silently: an unknown key or a value of a wrong type is a `ConfigError` that names the place, the key,
 what was expected and the nearest valid name. Every effective value knows where it came from (`Config.effective`).
-Where files lie is not a setting but given at the start: `Paths`.
+Where everything lies is found first, since the file itself lies there: `Paths`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import tomllib
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -39,7 +39,9 @@ ALIASES: Mapping[str, str] = {
 }
 """Documented names that do not follow the rule AETHERRA_SECTION_KEY; the name that follows it wins over its alias."""
 
-OF_PATHS = frozenset({"AETHERRA_HOME", "AETHERRA_SCRIPT_PATH"})
+PATHS = "paths"
+PATH_ALIASES: Mapping[str, str] = {"home": "AETHERRA_HOME", "scripts": "AETHERRA_SCRIPT_PATH"}
+"""Documented names of folders; the others, and these as well, follow the rule AETHERRA_PATHS_KEY."""
 OF_TESTS = frozenset({"AETHERRA_CRASHPOINT", "AETHERRA_TEST_REQUIRE"})
 
 _NO_AI = "the AI API is not part of it"
@@ -144,6 +146,10 @@ class Paths(msgspec.Struct, frozen=True):
     trusted: tuple[Path, ...]
     """Folders named with --trust-plugins: what lies there runs in this process."""
     database: Path
+    demo: bool = False
+    """The examples are loaded as well: their plugins in this process, and their scripts in the operator's place."""
+    examples: Path | None = None
+    """Where they lie, when they are."""
     origins: Mapping[str, str] = {}
 
     @classmethod
@@ -156,46 +162,66 @@ class Paths(msgspec.Struct, frozen=True):
         scripts: Path | None = None,
         policies: Path | None = None,
         trusted: Sequence[Path] = (),
+        demo: bool = False,
         root: Path | None = None,
     ) -> Paths:
         """Return the folders of this hub: of the checkout that holds the `kernel` package, else the installed ones.
 
-        What is given (by the command line) wins over AETHERRA_HOME and AETHERRA_SCRIPT_PATH. `root` is the folder that
-        holds the packages. Nothing is created.
+        What is given (by the command line) wins over the environment; `[paths]` of the settings file is read by
+        `Config.load`. `root` is the folder that holds the packages. Nothing is created.
         """
         root = (root or Path(__file__).resolve().parent.parent).absolute()
         checkout = (root / "pyproject.toml").is_file() and (root / "plugins").is_dir()
         data = root if checkout else root / "aetherra"
-        named = {"home": home, "plugins": plugins, "scripts": scripts, "policies": policies}
-        origins = {name: f"--{name}" for name, path in named.items() if path is not None}
+        options = {"home": home, "plugins": plugins, "scripts": scripts, "policies": policies}
+        given = {name: _Given(path, f"--{name}", f"command line, --{name}") for name, path in options.items() if path}
         if trusted:
-            origins["trusted"] = "--trust-plugins"
-        for name, variable in (("home", "AETHERRA_HOME"), ("scripts", "AETHERRA_SCRIPT_PATH")):
-            if named[name] is None and environ.get(variable):
-                named[name], origins[name] = Path(environ[variable]), variable
+            given["trusted"] = _Given(tuple(trusted), "--trust-plugins", "command line, --trust-plugins")
+        if demo:
+            given["demo"] = _Given(True, "--demo", "command line, --demo")
+        given = _paths_of_environment(environ) | given
         user = Path(environ["HOME"]) if environ.get("HOME") else Path.home()
-        at_home = _absolute(named["home"] or (root / ".aetherra" if checkout else user / ".local/share/aetherra"))
-        return cls(
+        default_home = root / ".aetherra" if checkout else user / ".local/share/aetherra"
+        at_home = _absolute(given["home"].value if "home" in given else default_home)
+        defaults = cls(
             home=at_home,
-            plugins=_absolute(named["plugins"] or (data if checkout else at_home) / "plugins"),
-            scripts=_absolute(named["scripts"] or at_home / "scripts"),
-            policies=_absolute(named["policies"] or (data if checkout else at_home) / "policies"),
+            plugins=(data if checkout else at_home) / "plugins",
+            scripts=at_home / "scripts",
+            policies=(data if checkout else at_home) / "policies",
             bundled_plugins=data / "plugins",
             bundled_scripts=data / "scripts",
             bundled_policies=data / "policies",
-            trusted=tuple(_absolute(folder) for folder in trusted),
+            trusted=(),
             database=at_home / "aetherra.db",
-            origins=origins,
         )
+        return defaults.given(given)
+
+    def given(self, found: Mapping[str, _Given]) -> Paths:
+        """Return these folders with what a layer gives, where no stronger one gave it before."""
+        new = {name: one for name, one in found.items() if name not in self.origins}
+        values = {name: one.value for name, one in new.items()}
+        origins = {**self.origins, **{name: one.origin for name, one in new.items()}}
+        if values.get("demo"):
+            values["examples"] = self.bundled_plugins.parent / "examples"
+        made = msgspec.structs.replace(
+            self, **{name: _all_absolute(value) for name, value in values.items()}, origins=origins
+        )
+        if made.examples is not None and "scripts" not in origins:
+            made = msgspec.structs.replace(made, scripts=made.examples)
+        return made
 
     def prepare(self) -> None:
-        """Create HOME, for its owner alone, and at an installed hub's first start HOME/policies from the bundled ones.
+        """Create HOME, for its owner alone, with the folders in it that are used, and at an installed hub's first
+        start HOME/policies from the bundled ones.
 
         Raises `ConfigError` when a folder cannot be made. `capabilities.toml` belongs to the hub and is never copied.
         """
         try:
             self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.home.chmod(0o700)
+            for folder in (self.plugins, self.scripts):
+                if folder is not None and folder.parent == self.home:
+                    folder.mkdir(mode=0o700, exist_ok=True)
             if self.policies == self.home / "policies" and not self.policies.exists():
                 self._copy_policies()
         except OSError as error:
@@ -317,8 +343,8 @@ class Config:
         wanted = {**KERNEL_SECTIONS, **sections}
         layers = _Layers(environ={k: v for k, v in environ.items() if k.startswith(PREFIX)})
         layers.overrides = {key: value for key, value in overrides.items() if value is not None}
-        _read_file(layers, file, paths)
-        config = cls(paths, layers)
+        _read_file(layers, file or paths.home / FILE_NAME, named=file is not None)
+        config = cls(paths.given(_paths_of_file(layers)), layers)
         leaves = {name: list(_leaves(struct, (name,))) for name, struct in wanted.items()}
         _refuse_unknown_tables(layers, wanted)
         _refuse_unknown_overrides(layers, leaves)
@@ -377,7 +403,7 @@ class Config:
         for _, claim in sorted(self._plugins.items()):
             found += claim.settings
         for name in self.paths.__struct_fields__:
-            if name != "origins":
+            if name not in ("origins", "examples"):
                 origin = self.paths.origins.get(name, "default")
                 found.append(Setting(f"paths.{name}", _plain(getattr(self.paths, name)), origin))
         return found
@@ -444,16 +470,72 @@ class Config:
                 self._refuse_unknown_keys(known[key], inner)
 
 
+# Where everything lies ---------------------------------------------------------------------------------------------
+
+PATH_TYPES: Mapping[str, Any] = {
+    "home": Path,
+    "plugins": Path,
+    "scripts": Path,
+    "policies": Path,
+    "trusted": tuple[Path, ...],
+    "demo": bool,
+}
+"""What `[paths]` and AETHERRA_PATHS_* set; HOME itself not in the file, which lies in it."""
+
+
+def _path_variable(name: str) -> str:
+    return f"{PREFIX}PATHS_{name}".upper()
+
+
+def _paths_of_environment(environ: Mapping[str, str]) -> dict[str, _Given]:
+    found = {}
+    for name, kind in PATH_TYPES.items():
+        for variable in (_path_variable(name), PATH_ALIASES.get(name, "")):
+            if environ.get(variable):
+                given = _Given(environ[variable], variable, variable, text=True)
+                leaf = _Leaf((PATHS, name), kind, required=False)
+                found[name] = replace(given, value=_convert(given, leaf))
+                break
+    return found
+
+
+def _paths_of_file(layers: _Layers) -> dict[str, _Given]:
+    """Return what `[paths]` says; a relative path counts from the file."""
+    table, file = layers.tables.get(PATHS, {}), layers.file or Path(FILE_NAME)
+    where, line = layers.place((PATHS,))
+    if not isinstance(table, dict):
+        raise ConfigError(f"{where}: paths must be a table, written as [paths]", details={"key": PATHS, "line": line})
+    known = [name for name in PATH_TYPES if name != "home"]
+    found = {}
+    for name, value in table.items():
+        where, line = layers.place((PATHS, name))
+        if name == "home":
+            what = "HOME is where this file lies; it is named with --home or AETHERRA_HOME"
+            raise ConfigError(f"{where}: {what}", details={"key": "paths.home", "file": str(file), "line": line})
+        if name not in known:
+            what = f"[paths] has no setting {name!r}"
+            raise _unknown(where, what, f"paths.{name}", name, known, file=file, line=line)
+        given = _Given(value, f"{file.name}:{line}" if line else file.name, where, line=line)
+        read = _convert(given, _Leaf((PATHS, name), PATH_TYPES[name], required=False))
+        beside = file.absolute().parent
+        if isinstance(read, Path):
+            read = beside / read
+        elif isinstance(read, tuple):
+            read = tuple(beside / folder for folder in read)
+        found[name] = replace(given, value=read)
+    return found
+
+
 # Reading the layers ------------------------------------------------------------------------------------------------
 
 
-def _read_file(layers: _Layers, file: Path | None, paths: Paths) -> None:
-    layers.file = file or paths.home / FILE_NAME
+def _read_file(layers: _Layers, file: Path, *, named: bool) -> None:
+    layers.file = file
     try:
         with layers.file.open("rb") as source:
             raw = source.read(FILE_BYTES + 1)
     except FileNotFoundError:
-        if file is None:
+        if not named:
             return
         raise ConfigError(
             f"{file}: there is no such file; --config names one that exists", details={"file": str(file)}
@@ -515,12 +597,8 @@ def _paths(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
 def _refuse_unknown_tables(layers: _Layers, wanted: Mapping[str, Any]) -> None:
     for name, table in layers.tables.items():
         where, line = layers.place((name,))
-        if name == "paths":
-            raise ConfigError(
-                f"{where}: folders are not set here; use --home, --plugins, --scripts and --policies, or AETHERRA_HOME "
-                "and AETHERRA_SCRIPT_PATH",
-                details={"key": name, "file": str(layers.file), "line": line},
-            )
+        if name == PATHS:
+            continue  # read before all else: where the others lie depends on it
         if name == PLUGINS and not (isinstance(table, dict) and all(isinstance(t, dict) for t in table.values())):
             raise ConfigError(
                 f"{where}: the settings of a plugin stand in a table of its own, written as [plugins.NAME]",
@@ -532,7 +610,7 @@ def _refuse_unknown_tables(layers: _Layers, wanted: Mapping[str, Any]) -> None:
                 if isinstance(table, dict)
                 else f"there is no setting {name!r} outside a section"
             )
-            raise _unknown(where, what, name, name, [*wanted, PLUGINS], file=layers.file, line=line)
+            raise _unknown(where, what, name, name, [*wanted, PLUGINS, PATHS], file=layers.file, line=line)
 
 
 def _refuse_unknown_overrides(layers: _Layers, leaves: Mapping[str, Sequence[_Leaf]]) -> None:
@@ -548,7 +626,7 @@ def _sort_out_environment(layers: _Layers, leaves: Mapping[str, Sequence[_Leaf]]
     known |= {
         alias for alias, key in ALIASES.items() if any(leaf.key == key for group in leaves.values() for leaf in group)
     }
-    known |= OF_PATHS | OF_TESTS
+    known |= {_path_variable(name) for name in PATH_TYPES} | set(PATH_ALIASES.values()) | OF_TESTS
     warnings = []
     for variable in sorted(layers.environ):
         if variable in known or variable.startswith(f"{PREFIX}PLUGINS_"):
@@ -633,13 +711,21 @@ def _is_list(kind: Any) -> bool:
 
 
 def _from_text(kind: type[Any], value: Any) -> Any:
-    if kind is Path and isinstance(value, str):
-        return Path(value).expanduser()
+    if kind is Path:
+        if isinstance(value, str):
+            return Path(value).expanduser()
+        raise ValueError(f"Expected `str`, got `{type(value).__name__}`")  # worded as a refusal, with its place
     raise NotImplementedError(f"settings of type {kind.__name__} cannot be read")
 
 
 def _plain(value: Any) -> Any:
     return msgspec.to_builtins(value, enc_hook=str)
+
+
+def _all_absolute(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_absolute(path) for path in value)
+    return _absolute(value) if isinstance(value, Path) else value
 
 
 def _absolute(path: Path) -> Path:

@@ -24,11 +24,15 @@ def plugin_folders(config: Config) -> list[Folder]:
     paths = config.paths
     trusted = any(paths.plugins.resolve() == folder.resolve() for folder in paths.trusted)
     if paths.plugins.resolve() == paths.bundled_plugins.resolve():
-        return [
+        folders = [
             Folder(paths.bundled_plugins, bundled=True, trusted=True, files=False),
             Folder(paths.plugins, bundled=False, trusted=trusted, packages=False),
         ]
-    return [
-        Folder(paths.bundled_plugins, bundled=True, trusted=True),
-        Folder(paths.plugins, bundled=False, trusted=trusted),
-    ]
+    else:
+        folders = [
+            Folder(paths.bundled_plugins, bundled=True, trusted=True),
+            Folder(paths.plugins, bundled=False, trusted=trusted),
+        ]
+    if paths.examples is not None:
+        folders.append(Folder(paths.examples, bundled=False, trusted=True))
+    return folders

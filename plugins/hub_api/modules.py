@@ -7,7 +7,10 @@ from typing import Annotated, Any, Protocol
 
 import msgspec
 
-from kernel import Context, NotFound, Plugin
+from kernel import Conflict, Context, NotFound, Plugin
+
+SWITCHES_MOST = 100_000
+"""More switches than are ever kept."""
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=500)]
 
@@ -105,7 +108,7 @@ async def module_status(ctx: Context) -> ModuleStatus:
     """Return the module manager's figures."""
     handle = ctx.service("modules", Modules)
     modules = await handle.list()
-    switches = await handle.history(limit=500)
+    switches = await handle.history(limit=SWITCHES_MOST)
     return ModuleStatus(
         active=True,
         modules_loaded=len([m for m in modules if m["loads"]]),
@@ -134,9 +137,11 @@ async def reload_module(ctx: Context, name: str) -> dict[str, Any]:
 async def roll_back_module(ctx: Context, name: str, token: str | None = None) -> dict[str, Any]:
     """Take a plugin back: to before the switch that `token` names, or to before its latest one."""
     handle = ctx.service("modules", Modules)
+    module = await handle.get(name)
     if token is None:
-        switches = [s for s in await handle.history(limit=500) if s["plugin"] == name and s["reversible"]]
-        if not switches:
+        token = module["rollback_token"]
+        if token is None:
             raise NotFound(f"{name} has had one version only since the hub started; there is nothing to go back to")
-        token = switches[0]["token"]
+    elif any(s["token"] == token and s["plugin"] != name for s in await handle.history(limit=SWITCHES_MOST)):
+        raise Conflict(f"{token} is a switch of another plugin, not of {name}", details={"token": token})
     return await handle.roll_back(token)

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,15 +73,15 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("AETHERRA_")} | {"COLUMNS": "200"}
 
 
-async def aether(*arguments: str) -> tuple[int, str, str]:
-    """Run the command and return status, output and errors."""
+async def aether(*arguments: str, **variables: str) -> tuple[int, str, str]:
+    """Run the command, with these variables in its environment; return status, output and errors."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "hub",
         *arguments,
         cwd=ROOT,
-        env=environment(),
+        env=environment() | variables,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -138,6 +139,50 @@ async def test_config_shows_every_setting_with_its_origin(folders: list[str]) ->
     rows = {row["key"]: row for row in json.loads(out)["settings"]}
     assert rows["hub.port"] == {"key": "hub.port", "value": 3001, "origin": "default"}
     assert rows["hub.stream_messages"]["value"] == 512
+    assert rows["paths.plugins"]["origin"] == "--plugins"
+    assert rows["plugins.security.settle_ms"] == {
+        "key": "plugins.security.settle_ms",
+        "value": 200,
+        "origin": "default",
+    }
+
+
+async def test_config_tells_what_each_layer_set_and_what_has_no_effect(folders: list[str], tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "aetherra.toml").write_text(
+        "[plugins.security]\nsettle_ms = 300\n[plugins.secuirty]\nsettle_ms = 1\n[limits]\nring = 7\n"
+    )
+    status, out, err = await aether(
+        *folders, "config", AETHERRA_HUB_PORT="4001", AETHERRA_NET_STRICT="1", AETHERRA_AI_API_TOKEN="hidden-words"
+    )
+    assert status == 0, err
+    lines = {line.split()[0]: line.split(maxsplit=1)[1].strip() for line in out.splitlines()}
+    assert lines["hub.port"] == "4001  (AETHERRA_HUB_PORT)"
+    assert lines["network.strict"] == "True  (AETHERRA_NET_STRICT)"
+    assert lines["limits.ring"] == "7  (aetherra.toml:6)"
+    assert lines["plugins.security.settle_ms"] == "300  (aetherra.toml:2)"
+    assert "plugins.secuirty has no effect" in err
+    assert "AETHERRA_AI_API_TOKEN has no effect" in err
+    assert "hidden-words" not in out + err
+
+
+@pytest.mark.parametrize(
+    ("variables", "toml", "parts"),
+    [
+        ({"AETHERRA_HUB_PROT": "1"}, "", ["AETHERRA_HUB_PROT", "did you mean 'AETHERRA_HUB_PORT'?"]),
+        ({"AETHERRA_HUB_PORT": "many"}, "", ["AETHERRA_HUB_PORT: hub.port", "expected `int`"]),
+        ({}, "[plugins.security]\nsetle_ms = 1\n", ["aetherra.toml:2", "setle_ms", "did you mean 'settle_ms'?"]),
+        ({}, '[plugins.security]\nsettle_ms = "x"\n', ["aetherra.toml:2", "plugins.security.settle_ms"]),
+    ],
+)
+async def test_a_wrong_key_or_type_is_named_with_its_place_and_the_nearest(
+    folders: list[str], tmp_path: Path, variables: dict[str, str], toml: str, parts: list[str]
+) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "aetherra.toml").write_text(toml)
+    status, out, err = await aether(*folders, "config", **variables)
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert all(part in err for part in parts), err
 
 
 async def test_a_wrong_setting_is_one_line_and_status_1(folders: list[str], tmp_path: Path) -> None:
@@ -223,6 +268,58 @@ async def test_a_hub_says_where_it_is_answers_its_console_and_stops_when_told(fo
         assert await asyncio.wait_for(process.wait(), 20) == 0
 
 
+async def test_a_demo_serves_the_examples_at_once_and_says_so_as_json(tmp_path: Path) -> None:
+    home = ["--home", str(tmp_path / "home"), "--plugins", str(tmp_path / "drop")]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "hub", "serve", "--port", "0", "--demo", "--json", *home),
+        cwd=ROOT,
+        env=environment() | {"AETHERRA_PLUGINS_NOBODY_X": "1"},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    log = asyncio.create_task(process.stderr.read())
+    try:
+        up = json.loads(await asyncio.wait_for(process.stdout.readline(), 30))
+        assert up["pid"] == process.pid
+        assert up["plugins"]["hello"] == {"status": "active", "reason": None}
+        assert ["AETHERRA_PLUGINS_NOBODY_X" in warning for warning in up["warnings"]] == [True]
+        async with aiohttp.ClientSession() as session:
+            async with session.get(up["url"] + "/api/hello/Ada") as response:
+                assert await response.json() == "Hello, Ada!"
+            async with session.get(up["url"] + "/api/scripts") as response:
+                names = {script["name"] for script in (await response.json())["scripts"]}
+                assert any("word_count" in name for name in names), names
+        follower = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "hub", "events", *home[:2]),
+            cwd=ROOT,
+            env=environment(),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        while b"aetherra_http_streams_open 1.0" not in await metrics(up["url"]):
+            await asyncio.sleep(0.02)
+        process.kill()
+        _, err = await asyncio.wait_for(follower.communicate(), 20)
+        assert (follower.returncode, err.decode().count("\n")) == (3, 1), err
+        assert b"ended before it had answered" in err
+        # What a killed hub left behind, lock and socket, does not hinder the next one.
+        async with serving(*home):
+            assert (await aether("plugins", *home[:2]))[0] == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        await log
+
+
+async def metrics(url: str) -> bytes:
+    """Return the hub's figures."""
+    async with aiohttp.ClientSession() as session, session.get(url + "/metrics") as response:
+        return await response.read()
+
+
 async def test_verbs_of_the_hub_list_reload_roll_back_and_follow(folders: list[str]) -> None:
     home = folders[:2]
     async with serving(*folders):
@@ -242,6 +339,10 @@ async def test_verbs_of_the_hub_list_reload_roll_back_and_follow(folders: list[s
         finally:
             following.terminate()
             await following.wait()
+        _, out, _ = await aether("reload", "talkative", *home)
+        token = out.split()[-1].rstrip(")")
+        assert token.startswith("hmr-")
+        assert token in (await aether("plugins", *home))[1]
         history = json.loads((await aether(*folders, "ask", "/api/klm/history", "--json"))[1])["history"]
         token = next(s["token"] for s in history if s["plugin"] == "talkative" and s["reversible"])
         status, out, err = await aether("rollback", token, *home, "--json")
@@ -251,6 +352,8 @@ async def test_verbs_of_the_hub_list_reload_roll_back_and_follow(folders: list[s
         assert unknown[0] == 1
         assert "hmr-1" in unknown[2]
         assert (await aether("reload", "nobody", *home))[0] == 1
+        odd = await aether("reload", "../../hello?x#y", *home)
+        assert (odd[0], "there is no plugin '../../hello?x#y'" in odd[2]) == (1, True), odd
 
 
 async def reload_until_seen(home: list[str], events: asyncio.StreamReader) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,8 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel.config import Config, Limits, Paths, Setting
+from hub.settings import HubSettings
+from kernel.config import KERNEL_SECTIONS, Config, Limits, Paths, Setting
 from kernel.errors import ConfigError
+from kernel.folders import plugin_folders
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Tls(msgspec.Struct, frozen=True):
@@ -181,7 +186,12 @@ def test_a_wrong_type_is_refused_with_what_was_expected_and_what_came(tmp_path: 
         ('[hub]\nallowed_hosts = [\n  "a",\n]\nidle = 1\n', 5, "[hub] has no setting 'idle'"),
         ('[hub]\nhost = """\n[x]\n"""\nidle = 1\n', 5, "[hub] has no setting 'idle'"),
         ("hub = { port = 1, prot = 2 }\n", 1, "did you mean 'port'?"),
-        ("[paths]\nhome = '/x'\n", 1, "folders are not set here; use --home"),
+        ("[paths]\nhome = '/x'\n", 2, "HOME is where this file lies; it is named with --home"),
+        ("[paths]\nscript = '/x'\n", 2, "[paths] has no setting 'script'; did you mean 'scripts'?"),
+        ("[paths]\ntrusted = '/x'\n", 2, "paths.trusted: expected `array`"),
+        ("[paths]\n\nplugins = 3\n", 3, "paths.plugins: expected `str`, got `int`"),
+        ("[paths]\ndemo = 'yes'\n", 2, "paths.demo: expected `bool`, got `str`"),
+        ("paths = 3\n", 1, "written as [paths]"),
         ("plugins = 3\n", 1, "written as [plugins.NAME]"),
         ("[plugins]\nhello = 3\n", 1, "written as [plugins.NAME]"),
         ("[hub]\nport = \n", 2, "not valid TOML"),
@@ -355,6 +365,98 @@ def test_an_option_wins_over_its_variable_and_both_over_the_default(tmp_path: Pa
     assert (named.home, named.origins["home"], named.trusted) == (tmp_path / "option", "--home", (tmp_path / "t",))
 
 
+def test_folders_are_settings_too_by_every_layer(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "aetherra.toml").write_text(
+        '[paths]\nplugins = "drop"\nscripts = "/toml/scripts"\npolicies = "/toml/policies"\n'
+        'trusted = ["drop", "/toml/other"]\n'
+    )
+    environ = {"AETHERRA_PATHS_HOME": str(home), "AETHERRA_PATHS_POLICIES": "/env/policies", "AETHERRA_SCRIPT_PATH": ""}
+    paths = Paths.find(environ=environ, scripts=Path("/option/scripts"))
+    config = Config.load(sections={}, file=None, environ=environ, overrides={}, paths=paths)
+    assert (config.paths.plugins, config.paths.scripts) == (home / "drop", Path("/option/scripts"))
+    assert (config.paths.policies, config.paths.trusted) == (
+        Path("/env/policies"),
+        (home / "drop", Path("/toml/other")),
+    )
+    origins = {s.key: s.origin for s in config.effective() if s.key.startswith("paths.")}
+    assert origins["paths.home"] == "AETHERRA_PATHS_HOME"
+    assert origins["paths.plugins"] == "aetherra.toml:2"
+    assert origins["paths.scripts"] == "--scripts"
+    assert origins["paths.policies"] == "AETHERRA_PATHS_POLICIES"
+    assert origins["paths.trusted"] == "aetherra.toml:5"
+    assert origins["paths.database"] == "default"
+    several = Paths.find(environ={"AETHERRA_PATHS_TRUSTED": "/a, /b"})
+    assert several.trusted == (Path("/a"), Path("/b"))
+
+
+@pytest.mark.parametrize(
+    ("environ", "toml"), [({}, ""), ({"AETHERRA_PATHS_DEMO": "1"}, ""), ({}, "[paths]\ndemo = true\n")]
+)
+def test_a_demo_loads_the_examples_and_their_scripts(tmp_path: Path, environ: dict[str, str], toml: str) -> None:
+    root = checkout(tmp_path)
+    (root / ".aetherra").mkdir()
+    (root / ".aetherra" / "aetherra.toml").write_text(toml)
+    asked = not environ and not toml
+    paths = Paths.find(environ=environ, root=root, demo=asked)
+    config = Config.load(sections={}, file=None, environ=environ, overrides={}, paths=paths)
+    assert (config.paths.examples, config.paths.scripts) == (root / "examples", root / "examples")
+    assert [(f.path.name, f.trusted, f.bundled) for f in plugin_folders(config)][-1] == ("examples", True, False)
+    named = Paths.find(environ={}, root=root, demo=True, scripts=tmp_path)
+    assert (named.scripts, named.examples) == (tmp_path, root / "examples")
+    assert Paths.find(environ={}, root=root).examples is None
+
+
+DOCUMENTED = [
+    "AETHERRA_ADMIN_PASSWORD",
+    "AETHERRA_ADMIN_USER",
+    "AETHERRA_AGENTS_API_ENABLED",
+    "AETHERRA_AGENTS_API_REQUIRE_TOKEN",
+    "AETHERRA_AGENTS_API_TOKEN",
+    "AETHERRA_AI_API_ENABLED",
+    "AETHERRA_AI_API_REQUIRE_TOKEN",
+    "AETHERRA_AI_API_TOKEN",
+    "AETHERRA_ALLOW_INSECURE_BIND",
+    "AETHERRA_API_HOST",
+    "AETHERRA_API_PORT",
+    "AETHERRA_HOME",
+    "AETHERRA_HUB_PORT",
+    "AETHERRA_KEYS_MASTER",
+    "AETHERRA_NETWORK_ALLOWLIST",
+    "AETHERRA_NET_STRICT",
+    "AETHERRA_SCRIPT_PATH",
+]
+
+
+@pytest.mark.parametrize("variable", DOCUMENTED)
+def test_every_variable_of_the_api_documents_is_taken_or_said_to_have_no_effect(tmp_path: Path, variable: str) -> None:
+    environ = {variable: "1" if variable != "AETHERRA_HOME" else str(tmp_path)}
+    paths = Paths.find(environ=environ, home=tmp_path)
+    config = Config.load(sections={"hub": HubSettings}, file=None, environ=environ, overrides={}, paths=paths)
+    taken = [setting.key for setting in config.effective() if setting.origin == variable]
+    by_option = variable == "AETHERRA_HOME"  # --home wins over it here
+    assert bool(taken) != bool(config.warnings) or by_option
+    assert all(variable in warning for warning in config.warnings)
+
+
+def test_every_setting_is_read_by_somebody() -> None:
+    read: set[str] = set()
+    for room in ("kernel", "hub", "plugins"):
+        for path in (ROOT / room).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+                    read.add(node.attr)
+    declared = {"hub": HubSettings, **KERNEL_SECTIONS}
+    unread = [
+        f"{section}.{name}"
+        for section, struct in declared.items()
+        for name in struct.__struct_fields__
+        if name not in read
+    ]
+    assert unread == []
+
+
 def test_preparing_makes_home_private_and_copies_the_policies_once(tmp_path: Path) -> None:
     root = installed(tmp_path / "site")
     paths = Paths.find(environ={}, root=root, home=tmp_path / "home")
@@ -369,7 +471,7 @@ def test_preparing_makes_home_private_and_copies_the_policies_once(tmp_path: Pat
 def test_preparing_a_checkout_copies_nothing(tmp_path: Path) -> None:
     paths = Paths.find(environ={}, root=checkout(tmp_path))
     paths.prepare()
-    assert list(paths.home.iterdir()) == []
+    assert [path.name for path in paths.home.iterdir()] == ["scripts"]
 
 
 def test_a_home_that_cannot_be_made_is_named(tmp_path: Path) -> None:

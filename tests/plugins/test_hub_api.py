@@ -215,6 +215,25 @@ async def test_a_rollback_needs_the_console_and_serves_the_previous_version(clie
     assert [s["action"] for s in history["history"] if s["plugin"] == "hello"] == ["rollback", "reload", "load"]
 
 
+async def test_a_token_takes_back_the_plugin_it_belongs_to_and_no_other(client: Client) -> None:
+    await client.version(1)
+    await client.version(2)
+    shown = await client.get("/api/plugins/hello")
+    token = shown["rollback_token"]
+    answer = await client.post("/api/klm/modules/memory/rollback", {"token": token}, 409, console=True)
+    assert "another plugin" in answer["error"]
+    await client.post("/api/klm/modules/memory/rollback", {}, 404, console=True)
+    assert (
+        "did you mean 'memory'"
+        in (await client.post("/api/klm/modules/memry/rollback", {}, 404, console=True))["error"]
+    )
+    assert (await client.get("/api/plugins/hello"))["generation"] == shown["generation"]
+    history = (await client.get("/api/klm/history"))["history"]
+    switched = next(s for s in history if s["token"] == token)
+    await client.post("/api/klm/modules/hello/rollback", {"token": token}, console=True)
+    assert (await client.get("/api/plugins/hello"))["hash"] == switched["previous_hash"]
+
+
 async def test_a_plugin_is_disabled_and_enabled_from_the_console(client: Client) -> None:
     await client.version(1)
     await client.post("/api/plugins/hello/disable", console=True)
