@@ -188,9 +188,11 @@ class Job:
             self._pool.withdraw(self)
 
     def kill(self, reason: str) -> None:
-        """End the process at once."""
+        """End the process at once; a job that no process has begun is taken back."""
         if self._worker is not None:
             self._worker.kill(reason)
+        elif self.state == "waiting":
+            self._pool.withdraw(self)
 
     def settle(self, body: Any = None, error: Exception | None = None) -> None:
         """Give the job its end; a second one is ignored."""
