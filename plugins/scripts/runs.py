@@ -7,7 +7,9 @@ process runs on, and its next call goes to the new generation.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
+
+import msgspec
 
 from kernel import AetherraError, Caller, Context, Job, Overloaded, ServiceUnavailable, StorageError, WorkerLost
 
@@ -27,6 +29,15 @@ ABANDONED = {
     "type": "Cancelled",
     "message": "the plugin that runs scripts was taken out of service while it ran; submit it again",
 }
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How a worker says that a run ended; what else it tells is of no use here."""
+
+    state: Literal["completed", "failed", "cancelled"]
+    result: Any = None
+    error: dict[str, Any] | None = None
+    private: str | None = None
 
 
 class State(TypedDict):
@@ -203,7 +214,11 @@ class Run:
         while self.state["lines"]:
             batch = self.state["lines"][:BATCH]
             del self.state["lines"][:BATCH]
-            await self._told_to_executions("report", batch)
+            try:
+                await self._told_to_executions("report", batch)
+            except Exception:
+                # What a worker says may be anything; that it cannot be kept must not keep the job from its end.
+                self._own.log.exception("job %s: %d lines of its history could not be kept", self.id, len(batch))
 
     async def flushed(self) -> None:
         """Return when every line so far is in the history."""
@@ -255,15 +270,21 @@ class Run:
         except AetherraError as error:
             await self.finish("failed", None, {"code": error.code, "message": error.message})
             return
-        if not isinstance(outcome, dict) or outcome.get("state") not in ("completed", "failed", "cancelled"):
-            await self.finish("failed", None, {"code": "WORKER_LOST", "message": "the worker gave no outcome"})
-            return
-        if outcome.get("private"):
-            self._own.log.error("job %s: the runtime failed: %s", self.id, outcome["private"])
-        if outcome["state"] == "failed":
-            await self.finish("failed", None, failure_of_run(outcome.get("error")))
+        try:
+            await self._conclude(msgspec.convert(outcome, Outcome))
+        except Exception:
+            # A worker that was taken over may say anything, but its job ends all the same.
+            self._own.log.exception("job %s: its worker's outcome could not be kept", self.id)
+            message = "the process that ran the script gave an outcome that cannot be read"
+            await self.finish("failed", None, {"code": "WORKER_LOST", "type": "InternalError", "message": message})
+
+    async def _conclude(self, outcome: Outcome) -> None:
+        if outcome.private:
+            self._own.log.error("job %s: the runtime failed: %s", self.id, outcome.private)
+        if outcome.state == "failed":
+            await self.finish("failed", None, failure_of_run(outcome.error))
         else:
-            await self.finish(outcome["state"], outcome.get("result"))
+            await self.finish(outcome.state, outcome.result)
 
     async def _lost(self, error: WorkerLost) -> None:
         if self.state["stopping"].is_set():
