@@ -187,7 +187,7 @@ class Answer(web.StreamResponse):
         writer = cast(Any, request.writer)
         writer.output_size += len(block)
         if request.protocol.writing_paused:
-            await writer.drain()
+            await cast(Any, request.protocol).drain(writer)
 
 
 def json_answer(value: Any, status: int = 200, *, headers: bytes = b"", close: bool = False) -> Answer:

@@ -93,7 +93,7 @@ class Hub:
         self.settings: HubSettings = kernel.config.hub
         self.insecure = check_bind(self.settings)
         self.edge = Edge(self.settings)
-        self.streams = Streams(kernel.bus, kernel.clock, self.settings)
+        self.streams = Streams(kernel.bus, self.settings)
         self.connections: Connections | None = None
         self.dispatch = Dispatch(self.observe)
         self.in_flight = 0

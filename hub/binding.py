@@ -19,8 +19,10 @@ from hub.limits import read_body
 from hub.settings import HubSettings
 from hub.sse import RESUME_PARAMETER, Streams
 from hub.strictjson import check_json
-from kernel import BadInput, DeadlineExceeded, EventStream, Kernel, Owned, Parameter, Reply, Route
+from kernel import BadInput, ContractError, DeadlineExceeded, EventStream, Kernel, Owned, Parameter, Reply, Route
 
+STATUSES = (200, 599)
+"""What a handler may answer with: anything less is no final answer."""
 QUERY_METHODS = frozenset({"GET", "HEAD", "DELETE"})
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -140,7 +142,10 @@ class Door(Endpoint):
         if isinstance(result, Reply):
             status, value = result.status or status, result.value
             headers = check_reply_headers(result.headers)
-        header_lines(headers)
+        if not STATUSES[0] <= status <= STATUSES[1]:
+            raise ContractError(
+                f"{self._owned.item.name} answered with the status {status}; expected {STATUSES[0]} to {STATUSES[1]}"
+            )
         content_type = _take(headers, "content-type") or JSON
         cache = _take(headers, "cache-control") or NO_STORE
         lines = header_lines(headers)

@@ -16,7 +16,7 @@ from aiohttp import web
 from hub.answer import encode
 from hub.limits import KB, Connection
 from hub.settings import HubSettings
-from kernel import BadInput, Bus, Clock, Event, EventStream, iso
+from kernel import BadInput, Bus, Event, EventStream, iso
 
 CHUNK = 64 * KB
 """How much of a backlog is joined into one write."""
@@ -73,14 +73,12 @@ class Encoded:
 class Line:
     """The way to one client: whole blocks, framed as its HTTP version wants them, and waiting while it is behind."""
 
-    def __init__(self, request: web.Request, clock: Clock, stall_s: float) -> None:
+    def __init__(self, request: web.Request) -> None:
         connection = request.protocol
         assert isinstance(connection, Connection)
         self.connection = connection
         self._writer = request.writer
         self.chunked = bool(getattr(request.writer, "chunked", False))
-        self._clock = clock
-        self._stall_s = stall_s
 
     @property
     def gone(self) -> bool:
@@ -97,17 +95,7 @@ class Line:
 
     async def drain(self) -> None:
         """Wait until the client has read; cut its connection when it takes nothing for too long."""
-        if not self.connection.writing_paused:
-            return
-        try:
-            async with self._clock.timeout(self._stall_s) as limit:
-                await self._writer.drain()
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            if self.connection.transport is not None:
-                self.connection.transport.abort()
-            raise ConnectionResetError("the client took nothing for too long") from None
+        await self.connection.drain(self._writer)
 
 
 class Client:

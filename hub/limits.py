@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from aiohttp import HttpVersion11, web
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 from aiohttp.web_request import BaseRequest
@@ -32,11 +33,14 @@ LINGERING_S = 1.0
 """How long the rest of a refused body is read and thrown away, so that the client gets to see the refusal."""
 
 
+LOOK_S = 0.02
+"""How often a hub that drains looks whether its last answers have left."""
+
 CLOSE_S = 1.0
 """How long a connection may take to end once the hub has drained."""
 
 
-_CODES = {400: "BAD_REQUEST", 408: "REQUEST_TIMEOUT", 431: "HEADERS_TOO_LARGE"}
+_CODES = {400: "BAD_REQUEST", 408: "REQUEST_TIMEOUT", 431: "HEADERS_TOO_LARGE", 501: "NOT_IMPLEMENTED"}
 """What can be wrong with a request that is not one yet."""
 
 
@@ -106,6 +110,11 @@ class Connection(RequestHandler):
         self.loopback = False
         """The peer is this machine."""
 
+    @property
+    def busy(self) -> bool:
+        """True from the head of a request until its answer has been taken from us."""
+        return bool(getattr(self, "_request_in_progress", False))
+
     # Coming and going --------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -147,6 +156,22 @@ class Connection(RequestHandler):
             self._lost.add(callback)
         return lambda: self._lost.discard(callback)
 
+    async def drain(self, writer: AbstractStreamWriter) -> None:
+        """Wait until the client has read; cut its connection when it takes nothing at all for too long."""
+        # A task of its own: aiohttp's waiter, once cancelled by a time-out, could not be waited for again.
+        waiting = asyncio.ensure_future(writer.drain())
+        try:
+            while self.transport is not None:
+                before = self.transport.get_write_buffer_size()
+                done, _ = await asyncio.wait({waiting}, timeout=self._settings.stream_stall_s)
+                if done:
+                    return waiting.result()
+                if self.transport is not None and self.transport.get_write_buffer_size() >= before:
+                    self.transport.abort()
+                    raise ConnectionResetError("the client took nothing for too long")
+        finally:
+            waiting.cancel()
+
     # The head of a request ---------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
@@ -157,9 +182,10 @@ class Connection(RequestHandler):
         in_head = (self._body is None or self._body.is_eof()) and not self._upgraded
         super().data_received(data)
         if self._request_count != self._seen:
-            self._seen = self._request_count
+            new, self._seen = self._request_count - self._seen, self._request_count
             if self._head_bytes + len(data) > self._settings.headers_kb * KB:
                 self._refuse_large_heads()
+            self._refuse_tunnels(new)
             self._head_bytes = 0
             self._body = self._messages[-1][1] if self._messages else None
             self._stop_head_timer()
@@ -185,6 +211,14 @@ class Connection(RequestHandler):
             if size > self._settings.headers_kb * KB:
                 text = self._too_large()
                 self._messages[index] = (_ErrInfo(status=431, exc=ValueError(text), message=text), EMPTY_PAYLOAD)
+
+    def _refuse_tunnels(self, new: int) -> None:
+        """Exchange a CONNECT for its refusal: it names no path, so nothing that looks at paths would see it."""
+        for index in range(max(0, len(self._messages) - new), len(self._messages)):
+            message = self._messages[index][0]
+            if not isinstance(message, _ErrInfo) and message.method == "CONNECT":
+                text = "this hub is no proxy: CONNECT is not possible"
+                self._messages[index] = (_ErrInfo(status=501, exc=ValueError(text), message=text), EMPTY_PAYLOAD)
 
     def _start_head_timer(self) -> None:
         self._head_timer = self._loop.call_later(self._settings.headers_s, self._head_too_slow)
@@ -271,6 +305,16 @@ class HubRunner(web.AppRunner):
         super().__init__(app, shutdown_timeout=CLOSE_S)
         self._settings = settings
         self.connections = Connections(settings)
+
+    async def answered(self, seconds: float) -> bool:
+        """Return True when every answer under way has left, or False after `seconds`."""
+        # Looked for instead of told: the library tells nobody that it has written an answer.
+        until = asyncio.get_running_loop().time() + seconds
+        while self.server is not None and any(c.busy for c in self.server.connections if isinstance(c, Connection)):
+            if asyncio.get_running_loop().time() >= until:
+                return False
+            await asyncio.sleep(LOOK_S)
+        return True
 
     async def _make_server(self) -> Server:
         return HubServer(await super()._make_server(), self.connections, self._settings)

@@ -78,9 +78,12 @@ class Server:
         for site in self._sites:
             await site.stop()
         self._sites.clear()
-        seconds = self.hub.settings.drain_s
+        seconds, clock = self.hub.settings.drain_s, self.kernel.clock
+        began = clock.monotonic()
         if not await self.hub.drain(seconds):
             log.warning("%d requests did not end within %g s (drain_s) and are cut", self.hub.in_flight, seconds)
+        elif not await self._runner.answered(seconds - (clock.monotonic() - began)):
+            log.warning("some answers were not taken within %g s (drain_s) and are cut", seconds)
         await self.kernel.stop(seconds)
         await self._close()
 

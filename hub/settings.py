@@ -64,6 +64,6 @@ class HubSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     stream_kb: Count = 256
     """Bytes that wait for one slow client, with the same end."""
     stream_stall_s: Seconds = 60.0
-    """How long a client of a stream may take nothing at all; then its connection is cut."""
+    """How long a client may take nothing at all of a stream or of another answer; then its connection is cut."""
     ping_s: Seconds = 15.0
     """The interval of the comment lines that keep an idle stream open."""

@@ -17,7 +17,7 @@ from hub.dispatch import Match
 from hub.errors import failure_of
 from hub.fanout import ERROR, Backlog, Client, Fanout, Line, message
 from hub.settings import HubSettings
-from kernel import BadInput, Bus, Clock, Event, EventStream, Overloaded
+from kernel import BadInput, Bus, Event, EventStream, Overloaded
 
 FIRST_S = 0.1
 """How long the head of a stream of values waits for the first one, so that an error at once is still a status."""
@@ -66,10 +66,9 @@ class Values:
 class Streams:
     """All open streams of the hub."""
 
-    def __init__(self, bus: Bus, clock: Clock, settings: HubSettings) -> None:
+    def __init__(self, bus: Bus, settings: HubSettings) -> None:
         self.fanout = Fanout(bus)
         self._bus = bus
-        self._clock = clock
         self._settings = settings
         self._open: dict[Open, None] = {}
         self._closing: dict[str, Any] | None = None
@@ -100,7 +99,7 @@ class Streams:
         try:
             await response.prepare(request)
             # From here to `run` nothing waits, so that no event falls between the ring and the live ones.
-            client = Client(stream, self._bus.position, self._settings, self._line(request))
+            client = Client(stream, self._bus.position, self._settings, Line(request))
             backlog = Backlog(stream, since, *self._past(stream, since), client, resumed=asked is not None)
             feed.clients[client] = self._open[client] = None
             await client.run(backlog.blocks(), over=backlog.over)
@@ -142,7 +141,7 @@ class Streams:
             first = asyncio.ensure_future(anext(source))
             await _first(first)
             await response.prepare(request)
-            line = self._line(request)
+            line = Line(request)
             await self._copy(line, source, first)
         except asyncio.CancelledError:
             if not state.interrupted:
@@ -188,9 +187,6 @@ class Streams:
             raise Overloaded("the hub is stopping", code="SHUTTING_DOWN", retry_after_s=5.0)
         if len(self._open) >= self._settings.streams:
             raise Overloaded(f"{len(self._open)} streams are open, the bound ([hub] streams)")
-
-    def _line(self, request: web.Request) -> Line:
-        return Line(request, self._clock, self._settings.stream_stall_s)
 
     def _response(self, match: Match) -> EventSourceResponse:
         settings = self._settings

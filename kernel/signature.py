@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections.abc
 import inspect
+import math
 import re
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -72,7 +73,20 @@ class Binder:
             filled = msgspec.convert(values, self.struct, strict=not self.lax)
         except msgspec.ValidationError as error:
             raise refusal(error, self.parameters) from None
-        return {name: getattr(filled, name) for name in self._names}
+        bound = {name: getattr(filled, name) for name in self._names}
+        if self.lax:
+            self._refuse_endless(bound)
+        return bound
+
+    def _refuse_endless(self, bound: Mapping[str, Any]) -> None:
+        # Text such as `nan` or `inf` reads as a float, while JSON has no such number.
+        for parameter in self.parameters:
+            value = bound[parameter.name]
+            for number in value if isinstance(value, list | tuple) else (value,):
+                if isinstance(number, float) and not math.isfinite(number):
+                    raise BadInput(
+                        f"Expected a finite number - at `$.{parameter.field}`", details={"field": parameter.field}
+                    )
 
     def decode(self, body: bytes | bytearray | memoryview) -> dict[str, Any]:
         """Return keyword arguments for a JSON `body`; raise `BadInput` with place and expectation."""

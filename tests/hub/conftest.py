@@ -108,6 +108,22 @@ async def bug() -> str:
 async def unwritable() -> Any:
     return object()
 
+@probe.get("/api/probe/number")
+async def number(x: float = 0.0, several: list[float] = []) -> Any:
+    return [x, several]
+
+@probe.get("/api/probe/status")
+async def status(code: int) -> Reply:
+    return Reply(None, status=code)
+
+@probe.get("/api/probe/large")
+async def large(mb: int) -> str:
+    return "x" * mb * 1_000_000
+
+@probe.get("/api/probe/exit")
+async def leave() -> None:
+    raise SystemExit(3)
+
 @probe.get("/api/probe/split")
 async def split() -> Reply:
     return Reply(None, headers={"X-A": "b\\r\\nX-Evil: c"})
@@ -304,11 +320,17 @@ Start = Callable[..., AbstractAsyncContextManager[Running]]
 
 @asynccontextmanager
 async def running_hub(
-    home: Path, *, policy: str = ALLOW_ALL, plugins: Mapping[str, str] | None = None, **settings: Any
+    home: Path,
+    *,
+    policy: str = ALLOW_ALL,
+    plugins: Mapping[str, str] | None = None,
+    limits: Mapping[str, Any] | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Running]:
-    """Run a hub in `home` with the probe and `plugins`; `settings` are those of `[hub]`."""
+    """Run a hub in `home` with the probe and `plugins`; `settings` are those of `[hub]`, `limits` of `[limits]`."""
     sources = {"probe": PROBE, "allow_all": policy, **(plugins or {})}
     overrides = {f"hub.{name}": value for name, value in {"port": 0, **settings}.items()}
+    overrides |= {f"limits.{name}": value for name, value in (limits or {}).items()}
     config = kernel_config(home, plugins=sources, overrides=overrides, sections={"hub": HubSettings})
     server = Server(Kernel(config))
     await server.start()

@@ -134,6 +134,26 @@ async def test_a_route_may_state_a_deadline_of_its_own(start_hub: Any) -> None:
     assert "0.05 s (the route's own bound)" in hasty.json["error"]
 
 
+@pytest.mark.parametrize("query", ["x=nan", "x=inf", "x=-Infinity", "several=1&several=nan"])
+async def test_a_number_in_the_query_is_one_that_json_has(hub: Any, query: str) -> None:
+    answer = await hub.ask("GET", f"/api/probe/number?{query}")
+    assert (answer.status, answer.json["details"]["field"]) == (400, query.partition("=")[0])
+    assert (await hub.ask("GET", "/api/probe/number?x=1.5&several=1")).json == [1.5, [1.0]]
+
+
+@pytest.mark.parametrize("code", [99, 100, 101, 199, 600, 1000])
+async def test_a_status_that_is_no_final_answer_is_the_plugins_fault(hub: Any, code: int) -> None:
+    answer = await hub.ask("GET", f"/api/probe/status?code={code}")
+    assert (answer.status, answer.json["code"]) == (500, "PLUGIN_CONTRACT")
+
+
+async def test_a_handler_that_exits_is_a_500_and_the_hub_goes_on(hub: Any) -> None:
+    answer = await hub.ask("GET", "/api/probe/exit")
+    assert (answer.status, answer.json["code"]) == (500, "PLUGIN_ERROR")
+    assert "SystemExit" in answer.json["error"]
+    assert (await hub.ask("GET", "/api/probe/plain")).status == 200
+
+
 async def test_a_response_header_cannot_begin_another_line(hub: Any) -> None:
     answer = await hub.ask("GET", "/api/probe/split")
     assert answer.status == 500

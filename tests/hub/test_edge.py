@@ -341,6 +341,97 @@ async def test_what_is_not_http_is_refused_in_the_hubs_shape(hub: Any) -> None:
     await writer.wait_closed()
 
 
+NO_PATH = {
+    "CONNECT localhost:1": (501, b'"code":"NOT_IMPLEMENTED"'),
+    "OPTIONS *": (404, b'"code":"NOT_FOUND"'),
+    "TRACE /api/probe/plain": (405, b'"code":"METHOD_NOT_ALLOWED"'),
+    "GET http://localhost/api/probe/plain": (200, b'{"is":"plain"}'),
+    "GET /api/../api/probe/plain": (404, b'"code":"NOT_FOUND"'),
+}
+
+
+@pytest.mark.parametrize("line", NO_PATH)
+async def test_odd_targets_are_answered_in_the_hubs_shape_with_its_headers(hub: Any, line: str) -> None:
+    status, part = NO_PATH[line]
+    reader, writer = await hub.connect()
+    writer.write(f"{line} HTTP/1.1\r\nHost: localhost:{hub.port}\r\nConnection: close\r\n\r\n".encode())
+    text = await reader.read()
+    assert text.startswith(b"HTTP/1.1 %d " % status)
+    assert part in text
+    assert b"X-Hub-Version: " in text
+    assert b"X-Request-Id: " in text
+    writer.close()
+    await writer.wait_closed()
+
+
+SMUGGLED = {
+    "both lengths": "Content-Length: 4\r\nTransfer-Encoding: chunked",
+    "two lengths": "Content-Length: 4\r\nContent-Length: 5",
+    "a length with a sign": "Content-Length: +4",
+    "an encoding nobody knows": "Transfer-Encoding: gzip",
+    "a folded header": "X-A: b\r\n c",
+    "a blank before the colon": "X-A : b",
+    "a null byte": "X-A: b\0c",
+}
+
+
+@pytest.mark.parametrize("lines", SMUGGLED.values(), ids=list(SMUGGLED))
+async def test_a_head_that_two_servers_could_read_differently_is_refused_and_ends_the_connection(
+    hub: Any, lines: str
+) -> None:
+    reader, writer = await hub.connect()
+    writer.write(
+        f"POST /api/probe/free HTTP/1.1\r\nHost: localhost:{hub.port}\r\nContent-Type: application/json\r\n"
+        f"{lines}\r\n\r\n{{}}\r\nGET /api/probe/exit HTTP/1.1\r\nHost: localhost:{hub.port}\r\n\r\n".encode()
+    )
+    text = await reader.read()
+    assert text.startswith(b"HTTP/1.1 400 ")
+    assert text.count(b"HTTP/1.1 ") == 1
+    writer.close()
+    await writer.wait_closed()
+
+
+def test_the_bounds_are_the_documented_ones() -> None:
+    settings = HubSettings()
+    assert (settings.headers_s, settings.headers_kb, settings.header_fields) == (10, 32, 100)
+    assert (settings.body_s, settings.body_kb, settings.upload_kb) == (30, 1_024, 10_240)
+    assert (settings.connections_per_address, settings.connections) == (256, 2_000)
+    assert (settings.json_depth, settings.json_nodes) == (64, 10_000)
+    assert (settings.stream_messages, settings.stream_kb, settings.drain_s) == (512, 256, 25)
+    assert (settings.host, settings.port) == ("127.0.0.1", 3001)
+    assert settings.allowed_origins == settings.allowed_hosts == settings.compat_ports == ()
+
+
+async def test_a_client_that_does_not_take_its_answer_loses_its_connection(start_hub: Any) -> None:
+    hub = await start_hub(stream_stall_s=0.2)
+    reader, writer = await hub.connect()
+    writer.write(f"GET /api/probe/large?mb=30 HTTP/1.1\r\nHost: localhost:{hub.port}\r\n\r\n".encode())
+    async with asyncio.timeout(10):
+        while not hub.server.hub.handled:
+            await asyncio.sleep(0)
+        while hub.server.hub.connections.open:
+            await asyncio.sleep(0.02)
+    assert not reader.at_eof()
+    writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
+
+
+async def test_a_client_that_reads_slowly_keeps_its_connection(start_hub: Any) -> None:
+    hub = await start_hub(stream_stall_s=0.3)
+    reader, writer = await hub.connect()
+    writer.write(f"GET /api/probe/large?mb=12 HTTP/1.1\r\nHost: localhost:{hub.port}\r\n\r\n".encode())
+    left = 12_000_000
+    began = time.monotonic()
+    await reader.readuntil(b"\r\n\r\n")
+    while left > 0:
+        left -= len(await reader.readexactly(min(1_000_000, left)))
+        await asyncio.sleep(0.05)
+    assert time.monotonic() - began > 0.5
+    writer.close()
+    await writer.wait_closed()
+
+
 # Answers ------------------------------------------------------------------------------------------------------------
 
 

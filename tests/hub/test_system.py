@@ -125,6 +125,24 @@ async def test_stopping_lets_requests_finish_and_turns_new_ones_away(start_hub: 
     await open_writer.wait_closed()
 
 
+async def test_an_answer_that_is_being_taken_is_finished_before_the_hub_stops(start_hub: Any) -> None:
+    hub = await start_hub()
+    reader, writer = await hub.connect()
+    writer.write(f"GET /api/probe/large?mb=30 HTTP/1.1\r\nHost: localhost:{hub.port}\r\n\r\n".encode())
+    while not hub.server.hub.handled:
+        await asyncio.sleep(0)
+    stopping = asyncio.create_task(hub.server.stop())
+    while not hub.server.hub.stopping:
+        await asyncio.sleep(0)
+    await asyncio.sleep(1.2)  # longer than a connection may take to end once the hub has drained
+    assert not stopping.done()
+    await reader.readuntil(b"\r\n\r\n")
+    assert len(await reader.readexactly(30_000_002)) == 30_000_002
+    await stopping
+    writer.close()
+    await writer.wait_closed()
+
+
 async def test_a_request_that_does_not_end_is_cut_after_drain_s(start_hub: Any) -> None:
     hub = await start_hub(drain_s=0.1)
     slow = asyncio.create_task(hub.ask("GET", "/api/probe/slow"))
