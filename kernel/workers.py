@@ -156,7 +156,11 @@ def _shallow(value: Any) -> None:
 
 
 Serve = Callable[[Any], Awaitable[Any]]
-"""Answers a worker's call: plain data in, plain data out; an `AetherraError` becomes the call's error."""
+"""Answers a worker's call: plain data in, plain data out; an `AetherraError` becomes the call's error.
+
+In the place of the answer it may give an awaitable of the kernel's own that ends with it, such as a sleep: while that
+is awaited nothing of the plugin is on the stack, so a long wait keeps no retired generation in memory.
+"""
 Told = Callable[[Any], None]
 """Takes a worker's event."""
 
@@ -329,7 +333,10 @@ class _Worker:
 
     async def _answer(self, job: Job, call: int, body: Any) -> None:
         try:
-            answer: dict[str, Any] = {"t": "result", "id": call, "ok": True, "body": await job.serve(body)}
+            result = await job.serve(body)
+            if isinstance(result, Awaitable):
+                result = await result
+            answer: dict[str, Any] = {"t": "result", "id": call, "ok": True, "body": result}
         except AetherraError as error:
             answer = {"t": "result", "id": call, "ok": False, "body": error.to_plain()}
         except asyncio.CancelledError:

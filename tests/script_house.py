@@ -97,8 +97,15 @@ async def script_house(
     bundled: Iterable[str] = BUNDLED,
     overrides: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[ScriptHouse]:
-    """Run a kernel whose HOME is `home`, under the policy that ships and `policy` beside it."""
+    """Run a kernel whose HOME is `home`, under the policy that ships and `policy` beside it.
+
+    Only steps are without a limit, so that a loop lasts for as long as a test needs it.
+    """
     shutil.copytree(ROOT / "policies", home / "policies", dirs_exist_ok=True)
+    shipped = home / "policies" / "default.toml"
+    text = shipped.read_text()
+    assert "steps = 10_000_000\n" in text
+    shipped.write_text(text.replace("steps = 10_000_000\n", "steps = 1_000_000_000_000\n"))
     if policy:
         (home / "policies" / "tests.toml").write_text(policy)
     for name, text in (scripts or {}).items():

@@ -7,7 +7,7 @@ not taken from it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -64,13 +64,17 @@ class Gateway:
         self._recollection = recollection.Recollection()
 
     async def call(self, body: Any) -> Any:
-        """Carry out one call; what goes wrong is raised in the script's words."""
+        """Carry out one call; what goes wrong is raised in the script's words.
+
+        A wait is given as it is, for the kernel to wait.
+        """
         try:
             request = msgspec.convert(body, Request)
         except msgspec.ValidationError as error:
             raise fault("HostError", f"the call cannot be read: {error}") from None
         try:
-            return _checked(await self._carry_out(request), request.op)
+            result = await self._carry_out(request)
+            return result if isinstance(result, Awaitable) else _checked(result, request.op)
         except AetherraError as error:
             raise in_script_words(error, request.op) from None
         except Exception:
@@ -94,7 +98,7 @@ class Gateway:
         owner = self._operations if request.op in operations.TABLE else self._recollection
         result = await target(owner, ctx, **arguments)
         if self._run.trace_level == "debug":
-            self._run.note("job.trace", _trace(request, result))
+            self._run.note("job.trace", _trace(request, None if isinstance(result, Awaitable) else result))
         return result
 
     async def _permit(self, capability: str) -> None:

@@ -10,7 +10,7 @@ import math
 import os
 import secrets
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from random import SystemRandom
 from typing import Any, Final, Protocol
 
@@ -60,8 +60,8 @@ class Operations:
         """Seconds since 1970."""
         return ctx.clock.now()
 
-    async def sleep(self, ctx: Context, seconds: float) -> None:
-        """Wait; a run cannot wait for longer than it may take."""
+    async def sleep(self, ctx: Context, seconds: float) -> Awaitable[None]:
+        """Wait, in the kernel; a run cannot wait for longer than it may take."""
         if not math.isfinite(seconds):
             raise fault("ValueError", "a wait is a finite number of seconds")
         left = self.run.remaining_s()
@@ -70,7 +70,7 @@ class Operations:
                 f"waiting {seconds:g} s, longer than the {max(left, 0):.0f} s that this run may still take",
                 "schedule another run instead of waiting",
             )
-        await ctx.clock.sleep(max(seconds, 0.0))
+        return ctx.clock.sleep(max(seconds, 0.0))
 
     async def number(self, ctx: Context) -> float:
         """A number from 0 up to 1."""

@@ -249,10 +249,12 @@ async def test_a_source_that_takes_too_long_is_given_up_and_those_behind_it_are_
     os.kill(compile_worker().pid, signal.SIGSTOP)
     clock = TestClock()
     compiler = shop.compiler(clock=clock, compile_s=10.0)
-    hangs = asyncio.ensure_future(compiler.compile("return 1", "hangs.aether", shop.limits))
-    behind = asyncio.ensure_future(compiler.compile("return 2", "behind.aether", shop.limits))
-    while clock.waiting < 2:  # the look at the disk is in a thread
-        await asyncio.sleep(0)
+    asked = []
+    for waiting, name in enumerate(("hangs", "behind"), 1):
+        asked.append(asyncio.ensure_future(compiler.compile("return 1", f"{name}.aether", shop.limits)))
+        while clock.waiting < waiting:  # until it is with the worker; before that it is looked for on disk
+            await asyncio.sleep(0)
+    hangs, behind = asked
     await clock.advance(10.0)
     with pytest.raises(DeadlineExceeded) as late:
         await hangs

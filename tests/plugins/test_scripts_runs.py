@@ -188,7 +188,7 @@ async def test_what_is_too_large_for_a_job_is_said_and_costs_no_worker(house: Sc
     before = {worker.pid for worker in workers()}
     error = await house.error('return "x".repeat(2000000)')
     assert (error["code"], error["data"]["limit"]) == ("LIMIT_EXCEEDED", "frame_bytes")
-    odd = "fn f() { return 1 }\nlet round = {}\nround.self = round\nlet deep = [1]\nfor i in range(60) { deep = [deep] }\n"
+    odd = "fn f() { return 1 }\nlet round = {}\nround.a = round\nlet deep = [1]\nfor i in range(60) { deep = [deep] }\n"
     for value in ("f", "2 ** 70", "deep", "round"):
         error = await house.error(odd + f'throw {{ message: "odd", data: {{ v: {value} }} }}')
         assert (error["code"], error["message"], "data" in error) == ("USER_ERROR", "odd", False)
@@ -350,8 +350,8 @@ async def cancelled_within_a_second(house: ScriptHouse, row: dict[str, Any], cal
         "while true { }",
         "wait 300",
         "try { while true { } } finally { while true { } }",
-        "for i in range(1000000) { memory.count() }",
-        'for i in range(1000000) { log "x" }',
+        "while true { memory.count() }",
+        'while true { log "x" }',
     ],
     ids=["loop", "wait", "stubborn", "calls", "log"],
 )
