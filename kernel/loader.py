@@ -136,14 +136,21 @@ class _SourceFinder(importlib.abc.MetaPathFinder):
         for relative, is_package in _candidates(source, (match[2] or "").replace(".", "/")):
             if relative in source.files:
                 origin = str(source.path / relative if source.package else source.path)
-                text = importlib.util.decode_source(source.files[relative])
-                code = compile(text, origin, "exec", dont_inherit=True)
+                code = compile(_decoded(source.files[relative], origin), origin, "exec", dont_inherit=True)
                 spec = importlib.machinery.ModuleSpec(
                     fullname, _SourceLoader(code), origin=origin, is_package=is_package
                 )
                 spec.has_location = True
                 return spec
         return None
+
+
+def _decoded(content: bytes, origin: str) -> str:
+    try:
+        return importlib.util.decode_source(content)
+    except (SyntaxError, UnicodeDecodeError) as error:
+        # Python words it without the file, and a package has several.
+        raise SyntaxError(f"not readable as text: {error}", (origin, None, None, None)) from None
 
 
 def _candidates(source: Source, inner: str) -> list[tuple[str, bool]]:
@@ -233,8 +240,9 @@ class Loader:
     def forget(self, name: str) -> None:
         """Take a generation's modules out of `sys.modules`."""
         self._finder.sources.pop(name, None)
-        for loaded in [m for m in sys.modules if m == name or m.startswith(name + ".")]:
-            del sys.modules[loaded]
+        # Copied in one step: another thread may be importing meanwhile.
+        for loaded in [m for m in list(sys.modules) if m == name or m.startswith(name + ".")]:
+            sys.modules.pop(loaded, None)
 
 
 def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
@@ -250,7 +258,8 @@ def refused(source: Source, error: BaseException) -> LoadError:
     """Word what went wrong while loading, with the place in the plugin's own files where there is one."""
     where = ""
     if isinstance(error, SyntaxError) and error.filename:
-        where = f"{Path(error.filename).name}:{error.lineno}: "
+        line = f":{error.lineno}" if error.lineno is not None else ""
+        where = f"{Path(error.filename).name}{line}: "
     else:
         trace = error.__traceback__
         while trace is not None:

@@ -56,7 +56,7 @@ DROPPED = {
         "SyntaxError: unterminated string literal",
     ),
     "no plugin at all": ("x = 1\n", "declares 0 plugins; expected exactly one"),
-    "bytes that are no text": ("\udcff\udcfe\udc80", "bad.py"),
+    "bytes that are no text": ("\udcff\udcfe\udc80", "bad.py: SyntaxError: not readable as text"),
 }
 
 
