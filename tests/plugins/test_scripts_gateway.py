@@ -13,7 +13,7 @@ import pytest_asyncio
 from script_house import ADA, ADMIN, ScriptHouse, script_house
 
 from aether_lang import host
-from kernel import Caller
+from kernel import Caller, Denied
 from kernel.testing import Recording
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -73,6 +73,12 @@ async def key(ctx: Context) -> Any:
     """Tell under which key this effect is known, and through whom."""
     return [ctx.effect_key, list(ctx.chain.via)]
 
+@tea.function("launch")
+async def launch(ctx: Context, source: str) -> str:
+    """Start a script for whoever calls."""
+    row = await ctx.service("scripts").submit(source=source)
+    return row["id"]
+
 @tea.function("verb_backup", effect="free")
 async def backup(ctx: Context, slots: Any, text: str) -> str:
     """Handle the verb."""
@@ -83,6 +89,8 @@ POLICY = """
 [capabilities.allow]
 "user:poor" = ["script:run", "job:*:own", "time:read", "plugin:call:tea.brew"]
 "script:inline/may_manage.aether" = ["plugin:manage", "fs:read", "net:http", "schedule:write"]
+
+"plugin:tea" = ["job:*:own", "script:run"]
 
 [capabilities.deny]
 "script:inline/no_memory.aether" = ["memory:*"]
@@ -582,6 +590,32 @@ async def test_a_function_is_called_through_the_script_so_it_lends_its_plugins_r
     assert (found["type"], found["message"]) == ("PermissionError", "missing capability: plugin:manage:own")
     _, via = await house.result("return tea.key()")
     assert via[0] == "script:inline/script.aether"
+
+
+async def test_a_script_that_a_plugin_starts_can_do_no_more_than_the_plugin(house: ScriptHouse) -> None:
+    ctx = house.kernel.context(ADA)
+    for call, state in (('remember("launched")', "completed"), ("get_all_goals()", "failed"), ("tea.key()", "failed")):
+        assert await house.result(f"{call}\nreturn 1") == 1
+        final = await house.ended({"id": await ctx.call("tea.launch", call)})
+        assert (final["owner"], final["state"]) == ("user:ada", state)
+        if state == "failed":
+            assert final["error"]["code"] == "CAPABILITY_DENIED"
+
+
+async def test_a_script_can_do_no_more_than_the_scopes_of_the_token_it_was_started_with(house: ScriptHouse) -> None:
+    scoped = Caller("user:ada", ("role:user",), ("script:run", "job:*:own", "time:read"))
+    assert await house.result("return now() > 0", scoped) is True
+    assert (await house.caught('remember("x")', scoped))["type"] == "PermissionError"
+
+
+async def test_nobody_but_the_house_speaks_to_the_runner(house: ScriptHouse) -> None:
+    runner = house.service("runner.script")
+    execution = {"id": "x", "attempt": 1, "name": "a.aether", "caller": {"id": "user:root"}, "trace": "", "input": {}}
+    with pytest.raises(Denied, match="system:admin"):
+        await runner.start(execution)
+    with pytest.raises(Denied, match="system:admin"):
+        await runner.stop("x")
+    await house.service("runner.script", ADMIN).stop("of no run")
 
 
 async def test_one_users_entries_are_not_anothers(house: ScriptHouse) -> None:

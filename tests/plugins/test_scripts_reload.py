@@ -192,6 +192,27 @@ async def test_taking_the_plugin_out_ends_its_runs_and_says_why(house: ScriptHou
     assert await house.result("return 1") == 1
 
 
+async def test_a_run_outlives_a_reload_of_the_plugin_that_keeps_its_job(house: ScriptHouse) -> None:
+    async with house.begun(WAITS + 'log "after"\nreturn 1', parameters={"gate": "e"}) as row:
+        await house.kernel.modules.reload("executions")
+        await open_gate(house, "e")
+        final = await house.ended(row)
+    assert (final["state"], final["result"]) == ("completed", 1), final["error"]
+    logged = [line["data"]["message"] for line in await house.history(row, "job.log")]
+    assert logged == ["here", "after"]
+
+
+async def test_taking_out_the_plugin_that_keeps_the_jobs_ends_them_and_its_return_tells_how(house: ScriptHouse) -> None:
+    async with house.begun('log "here"\nwhile true { }') as row:
+        await house.kernel.modules.unload("executions")
+        with Recording(house.kernel.bus, "job.failed") as failed:
+            await house.kernel.modules.reload("executions")
+            await failed.wait_for("job.failed")
+    final = await house.service("executions").get(row["id"])
+    assert (final["state"], final["error"]["code"]) == ("failed", "HUB_STOPPED")
+    assert await house.result("return 1") == 1
+
+
 async def gone(generation: weakref.ref[Any]) -> None:
     """Return once nothing holds a retired generation any more."""
     async with asyncio.timeout(5):

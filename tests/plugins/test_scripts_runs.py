@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 import pytest_asyncio
-from script_house import ADA, ScriptHouse, script_house
+from script_house import ADA, ADMIN, ScriptHouse, script_house
 
 from kernel import Caller, Denied, TooLarge
 from kernel.testing import Recording, TestClock
@@ -261,6 +261,29 @@ async def test_a_warning_of_the_checker_is_the_first_of_the_log(house: ScriptHou
     assert (logged[0]["level"], logged[0]["line"]) == ("warning", 2)
     assert "frobnicate" in logged[0]["message"]
     assert logged[1]["message"] == "begun"
+
+
+async def test_many_runs_at_once_each_have_their_own_end_and_history(house: ScriptHouse) -> None:
+    source = (
+        'log "{parameters.n}"\nset_global("n", parameters.n)\nsleep(1)\nlog "{parameters.n}"\nreturn get_global("n")'
+    )
+    callers = [user(f"many{n % 3}") for n in range(60)]
+    rows = [await house.submit(source, caller, parameters={"n": n}) for n, caller in enumerate(callers)]
+    finals = [await house.ended(row) for row in rows]
+    assert [(final["state"], final["result"]) for final in finals] == [("completed", n) for n in range(60)]
+    assert [final["owner"] for final in finals] == [caller.id for caller in callers]
+    for n, row in enumerate(rows):
+        assert await messages(house, row) == [str(n), str(n)]
+    stats = await house.service("scripts", ADMIN).stats()
+    assert stats["runs_under_way"] == 0
+    assert 1 <= stats["workers"]["run"]["alive"] <= 4
+
+
+async def test_a_run_leaves_nothing_of_itself_to_the_next_in_its_worker(house: ScriptHouse) -> None:
+    await house.result('set_global("pot", "mine")\nx = 5\nreturn 1')
+    source = 'let y = null\ntry { y = x } catch e { y = e.type }\nreturn [get_global("pot"), y]'
+    for _ in range(5):
+        assert await house.result(source, user("other")) == [None, "NameError"]
 
 
 async def test_check_says_what_a_script_can_reach_and_runs_nothing(house: ScriptHouse) -> None:
