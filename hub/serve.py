@@ -84,7 +84,7 @@ class Server:
             log.warning("%d requests did not end within %g s (drain_s) and are cut", self.hub.in_flight, seconds)
         elif not await self._runner.answered(seconds - (clock.monotonic() - began)):
             log.warning("some answers were not taken within %g s (drain_s) and are cut", seconds)
-        await self.kernel.stop(seconds)
+        await self.kernel.stop(max(0.0, seconds - (clock.monotonic() - began)))
         await self._close()
 
     async def _close(self) -> None:

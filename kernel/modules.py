@@ -445,9 +445,7 @@ class Modules:
         self._successes += action == "reload"
         await self._bus.publish(topic, describe(switched), source="kernel")
         if old is not None:
-            retiring = asyncio.create_task(self._retire(module.name, old), name=f"retire {module.name}@{old.number}")
-            self._retiring[retiring] = weakref.ref(old)  # it is to be proved gone
-            retiring.add_done_callback(self._retiring.pop)
+            self._retire_beside(module.name, old)
 
     def _waits(self, module: Module, reason: str) -> None:
         module.loads -= 1  # its number was not used
@@ -604,7 +602,13 @@ class Modules:
             queue.close()
         module.queues.clear()
         await self._bus.publish(MODULE_UNLOADED, {"plugin": module.name, "reason": reason}, source="kernel")
-        await self._retire(module.name, generation)
+        self._retire_beside(module.name, generation)
+
+    def _retire_beside(self, name: str, old: Generation) -> None:
+        """Retire a generation in a task of its own, so that no caller's frame holds what is to be proved gone."""
+        retiring = asyncio.create_task(self._retire(name, old), name=f"retire {name}@{old.number}")
+        self._retiring[retiring] = weakref.ref(old)
+        retiring.add_done_callback(self._retiring.pop)
 
     async def _retire(self, name: str, old: Generation) -> None:
         """Wait for what is in flight, cut what stays, close, forget, and prove that it is gone."""

@@ -65,6 +65,7 @@ def add(p: Plugin) -> None:
     p.uses("policy")(Policy)
     p.get("/api/kernel/status", needs="metrics:read", documented=True)(kernel_status)
     p.get("/api/kernel/metrics", needs="metrics:read", documented=True)(kernel_metrics)
+    p.get("/api/system/limits", needs="system:read")(limits)
     p.get("/api/keb/status", needs="metrics:read", documented=True)(bus_status)
     p.get("/api/security/policy", needs="policy:read", documented=True)(policy)
     p.get("/api/security/policy/meta", needs="system:admin", effect="read")(policy_meta)
@@ -105,6 +106,22 @@ async def kernel_metrics(ctx: Context) -> dict[str, Any]:
             },
         },
     }
+
+
+NO_BOUND = frozenset({"hub.port"})
+"""Numbers among the settings that bound nothing."""
+
+
+async def limits(ctx: Context) -> dict[str, Any]:
+    """Return every bound in force by its setting's name, those of plugins too; how to change one: `aether config`."""
+    bounds = {
+        setting.key: setting.value
+        for setting in ctx.config.effective()
+        if isinstance(setting.value, int | float)
+        and not isinstance(setting.value, bool)
+        and setting.key not in NO_BOUND
+    }
+    return {"limits": bounds, "count": len(bounds)}
 
 
 class BusStatus(msgspec.Struct):

@@ -10,7 +10,7 @@ import pytest
 from kernel.capabilities import Caller
 from kernel.errors import AetherraError, Conflict, LoadError, NotFound, ServiceUnavailable
 from kernel.kernel import Kernel
-from kernel.testing import ALLOW_ALL, Recording, running_kernel
+from kernel.testing import ALLOW_ALL, Recording, TestClock, running_kernel
 
 ALICE = Caller("user:alice", ("role:user",))
 
@@ -228,6 +228,103 @@ async def test_while_state_is_handed_over_calls_wait_and_then_enter_the_new_gene
         old.module.release.set()
         assert await queued == "New, Ada!"
         assert await inside == "done by {word}"
+
+
+OTHER = """
+from kernel import Context, Plugin
+other = Plugin("other", version="1.0.0")
+
+@other.function("back", effect="free")
+async def back(ctx: Context) -> str:
+    return await ctx.call("hello.greet", "you")
+"""
+
+
+async def test_a_call_that_comes_back_through_another_plugin_is_let_in_while_state_is_handed_over(
+    tmp_path: Path,
+) -> None:
+    roundabout = """
+import asyncio
+entered, release = asyncio.Event(), asyncio.Event()
+
+@hello.function("round", effect="free")
+async def go_round(ctx: Context) -> str:
+    entered.set()
+    await release.wait()
+    return await ctx.call("other.back")
+
+@hello.export_state
+def export() -> int:
+    return 0
+
+@hello.import_state
+def take(version: str, state: int) -> None: ...
+"""
+    plugins = {"allow_all": ALLOW_ALL, "other": OTHER, "hello": greeter("Old", roundabout)}
+    async with running_kernel(tmp_path, plugins=plugins, overrides={"limits.pause_ms": 60_000}) as kernel:
+        old = kernel.modules.get("hello").generation
+        assert old is not None
+        inside = asyncio.create_task(call(kernel, "hello.round"))
+        await old.module.entered.wait()
+        drop(kernel, "hello", greeter("New", roundabout))
+        while old.paused is None:
+            await asyncio.sleep(0)
+        old.module.release.set()
+        # Otherwise it would wait for a hand-over that waits for it, here for a minute.
+        async with asyncio.timeout(5):
+            assert await inside == "Old, you!"
+            while await call(kernel, "hello.greet", "Ada") != "New, Ada!":
+                await asyncio.sleep(0)
+
+
+async def test_a_call_that_never_ends_holds_a_hand_over_up_for_its_bound_only(tmp_path: Path) -> None:
+    carrying = WAITING + "@hello.export_state\ndef export() -> int:\n    return 0\n"
+    carrying += "@hello.import_state\ndef take(version: str, state: int) -> None: ...\n"
+    plugins = {"allow_all": ALLOW_ALL, "hello": greeter("Old", carrying)}
+    clock = TestClock()
+    async with running_kernel(tmp_path, plugins=plugins, clock=clock) as kernel:
+        inside = asyncio.create_task(call(kernel, "hello.wait"))
+        await call(kernel, "hello.enter")
+        reloading = asyncio.create_task(kernel.modules.reload("hello"))
+        old = kernel.modules.get("hello").generation
+        assert old is not None
+        while old.paused is None:
+            await asyncio.sleep(0)
+        queued = asyncio.create_task(call(kernel, "hello.greet", "Ada"))
+        await clock.advance(0.9)
+        assert not queued.done()
+        await clock.advance(0.2)
+        await reloading
+        assert await queued == "Old, Ada!"
+        assert kernel.modules.get("hello").generation is not old
+        await clock.advance(10)
+        with pytest.raises(AetherraError, match="was replaced"):
+            await inside
+
+
+async def test_the_old_decider_decides_until_the_new_one_is_there(kernel: Kernel) -> None:
+    slow = (
+        ALLOW_ALL
+        + """
+import asyncio
+from kernel import Context
+
+@allow_all.lifespan
+async def slow(ctx: Context):
+    await ctx.publish("allow_all.opening")
+    await asyncio.sleep(0.2)
+    yield
+"""
+    )
+    with Recording(kernel.bus) as seen:
+        drop(kernel, "hello", greeter())
+        await seen.wait_for("module.loaded")
+        drop(kernel, "allow_all", slow)
+        await seen.wait_for("allow_all.opening")
+        while not seen.of("module.reloaded"):
+            assert await call(kernel, "hello.greet", "Ada") == "Hello, Ada!"
+            await asyncio.sleep(0.01)
+    assert await call(kernel, "hello.greet", "Ada") == "Hello, Ada!"
 
 
 async def test_the_old_task_ends_before_the_new_one_begins(kernel: Kernel) -> None:

@@ -168,6 +168,16 @@ async def test_kernel_metrics_have_the_documented_envelope(client: Client) -> No
     assert metrics["kernel"]["metrics"]["store"]["writes"] >= 0
 
 
+async def test_every_bound_is_shown_under_the_name_of_its_setting(client: Client) -> None:
+    answer = await client.get("/api/system/limits")
+    limits = answer["limits"]
+    assert answer["count"] == len(limits)
+    assert (limits["hub.connections"], limits["hub.body_kb"], limits["limits.ring"]) == (2_000, 1_024, 10_000)
+    assert limits["plugins.security.decisions_kept"] == 8_192
+    assert "hub.port" not in limits
+    assert all(isinstance(bound, int | float) for bound in limits.values())
+
+
 async def test_the_bus_counts_what_it_publishes(client: Client) -> None:
     before = await client.get("/api/keb/status")
     assert {"active", "topics", "subscribers", "events_published", "events_delivered"} <= set(before)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kernel import BadInput, Caller, Denied, Kernel
+from kernel import BadInput, Caller, Denied, Kernel, LoadError
 from kernel.testing import Recording, running_kernel
 
 LOCAL = Caller("user:local", ("role:user",))
@@ -92,6 +92,29 @@ async def test_a_broken_edit_keeps_the_last_good_policy_and_is_told_with_its_lin
         edit(kernel, '"script:rum"', '"script:run"')
         await seen.wait_for("policy.loaded", timeout_s=20)
     assert (await kernel.ready())["security"] is None
+
+
+async def test_its_own_reload_over_a_broken_file_is_refused_and_the_last_good_policy_goes_on(kernel: Kernel) -> None:
+    with Recording(kernel.bus, "policy.#") as seen:
+        edit(kernel, '"script:run"', '"script:rum"')
+        await seen.wait_for("policy.failed", timeout_s=20)
+    with pytest.raises(LoadError, match=r"security says it would not work: policy: closed: default.toml:\d+"):
+        await kernel.modules.reload("security")
+    assert (await kernel.context(LOCAL).require("script:run")).allowed
+
+
+async def test_at_a_broken_first_start_the_hub_is_not_ready_until_the_file_is_mended(tmp_path: Path) -> None:
+    folder = tmp_path / "policies"
+    folder.mkdir()
+    (folder / "default.toml").write_text("version = 1\noops\n")
+    async with running_kernel(tmp_path, bundled=["security"]) as kernel:
+        assert "only core:console may do anything: default.toml:2" in ((await kernel.ready())["policy"] or "")
+        with Recording(kernel.bus, "policy.loaded") as seen:
+            whole = (kernel.config.paths.bundled_policies / "default.toml").read_text()
+            (folder / "default.toml").write_text(whole)
+            await seen.wait_for("policy.loaded", timeout_s=20)
+        assert (await kernel.ready())["policy"] is None
+        assert (await kernel.context(LOCAL).require("script:run")).allowed
 
 
 async def test_a_new_file_beside_the_main_one_takes_effect(kernel: Kernel) -> None:
