@@ -26,6 +26,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+from weakref import WeakSet
 
 import msgspec
 
@@ -413,6 +414,7 @@ class Pool:
         self._starting: set[_Worker] = set()
         self._number = 0
         self._closed = False
+        self._retired = False
         self._starters: set[asyncio.Task[None]] = set()
         self._problem: str | None = None
         self.started = self.lost = self.jobs = 0
@@ -440,6 +442,11 @@ class Pool:
     def problem(self) -> str | None:
         """Return why no process can be started, or None."""
         return self._problem
+
+    def retire(self) -> None:
+        """Go on with what is under way and what may still come, but keep no process that has nothing to do."""
+        self._retired = True
+        self._pump()
 
     def warm_up(self) -> None:
         """Begin to start processes up to the number kept ready."""
@@ -469,7 +476,12 @@ class Pool:
             self._idle.pop().run(job)
         if self._closed:
             return
-        wanted = min(len(self._waiting) + self.program.warm - len(self._idle), self.program.most - len(self._all))
+        if self._retired:
+            useless, self._idle = self._idle, []
+            for worker in useless:
+                worker.kill("its program was replaced by a newer one")
+        warm = 0 if self._retired else self.program.warm
+        wanted = min(len(self._waiting) + warm - len(self._idle), self.program.most - len(self._all))
         for _ in range(wanted - len(self._starting)):
             self._number += 1
             worker = _Worker(self, self._number)
@@ -523,15 +535,18 @@ class Workers:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._pools: dict[str, Pool] = {}
-        self._closing: set[asyncio.Task[None]] = set()
+        self._retired: WeakSet[Pool] = WeakSet()
 
     def pool(self, program: Program) -> Pool:
-        """Return the pool of `program`, made at first use; after a change of the program, a new one."""
+        """Return the pool of `program`, made at first use; after a change of the program, a new one.
+
+        What runs in the old one is not hurried: whoever has it may go on with it.
+        """
         held = self._pools.get(program.name)
         if held is None or held.program != program:
             if held is not None:
-                self._closing.add(task := asyncio.create_task(held.close()))
-                task.add_done_callback(self._closing.discard)
+                held.retire()
+                self._retired.add(held)
             held = self._pools[program.name] = Pool(program, self._clock)
         return held
 
@@ -551,8 +566,8 @@ class Workers:
 
     async def stop(self) -> None:
         """Close every pool."""
-        pools, self._pools = list(self._pools.values()), {}
-        await asyncio.gather(*(pool.close() for pool in pools), *self._closing)
+        pools, self._pools = [*self._pools.values(), *self._retired], {}
+        await asyncio.gather(*(pool.close() for pool in pools))
 
 
 def interpreter(program_file: str, paths: Sequence[str]) -> tuple[str, ...]:

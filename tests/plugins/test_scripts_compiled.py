@@ -200,6 +200,35 @@ async def test_a_changed_file_of_the_language_is_another_version_and_another_wor
     assert module.run_program("1", 4) != module.run_program("2", 4)
 
 
+async def test_what_an_older_version_has_begun_is_finished_by_it(module: ModuleType, shop: Workshop) -> None:
+    workers = Workers(SystemClock())
+    made = await shop.compiler().compile("now()\nreturn 1", "a.aether", shop.limits)
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def serve(body: Any) -> Any:
+        asked.set()
+        await answer.wait()
+        return 5.0
+
+    body = {"kind": "run", "code": made.code}
+    old = workers.pool(module.run_program("1", 2))
+    running = old.submit(body, serve=serve, told=lambda body: None)
+    await asked.wait()
+    new = workers.pool(module.run_program("2", 2))
+    assert new is not old
+    assert new is workers.pool(module.run_program("2", 2))
+    late = old.submit(body, serve=serve, told=lambda body: None)
+    answer.set()
+    for job in (running, late):
+        assert (await job.result())["result"] == 1
+    assert (await new.submit(body, serve=serve, told=lambda body: None).result())["result"] == 1
+    assert running.pid is not None
+    async with asyncio.timeout(5):
+        while psutil.pid_exists(running.pid):  # nothing of the old version is kept ready
+            await asyncio.sleep(0)
+    await workers.stop()
+
+
 async def test_a_mistake_is_an_answer_that_is_kept_in_memory_alone(shop: Workshop) -> None:
     compiler = shop.compiler()
     found = await compiler.compile("let box = {", "a.aether", shop.limits)
