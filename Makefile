@@ -24,7 +24,7 @@ docs: .venv/ready           ## write the generated parts of docs/ anew
 	$(BIN)/python docs/generate.py
 
 soak: .venv/ready           ## the long proofs: make soak SIZE=C (20 minutes at most) or SIZE=L
-	AETHERRA_SOAK=$(or $(SIZE),C) $(BIN)/python -m pytest -m soak tests
+	AETHERRA_SOAK=$(or $(SIZE),C) $(BIN)/python -m pytest -s -m soak tests
 
 .venv/ready: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else None'
