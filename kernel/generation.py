@@ -318,7 +318,7 @@ class Reader:
                     "topic": event.topic,
                     "error": str(error),
                 }
-                await self._bus.publish(PLUGIN_ERROR, failure, source="kernel")
+                self._bus.emit(PLUGIN_ERROR, failure, source="kernel")  # published, it could wait for its own reader
 
 
 def bind_event(subscription: Subscription, event: Event) -> dict[str, Any]:

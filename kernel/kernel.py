@@ -101,14 +101,15 @@ class Kernel:
         gc.freeze()
         await self.modules.start()
         self.state = "ready"
-        await self.bus.publish(KERNEL_STARTED, {"version": self.version}, source="kernel")
+        self.bus.emit(KERNEL_STARTED, {"version": self.version}, source="kernel")
 
     async def stop(self, grace_s: float = 10.0) -> None:
         """Stop everything in reverse: work, plugins, workers, then the store, once nobody uses it, and the bus."""
         if self.state in ("stopping", "stopped"):
             return
         self.state = "stopping"
-        await self.bus.publish(KERNEL_STOPPING, {}, source="kernel")
+        # Emitted: a subscriber that blocks must not keep us from ending.
+        self.bus.emit(KERNEL_STOPPING, {}, source="kernel")
         await self.scheduler.stop(grace_s)
         await self.modules.stop()
         await self.supervisor.stop()

@@ -15,6 +15,7 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import itertools
+import logging
 import os
 import re
 import stat
@@ -39,6 +40,8 @@ BYTES_PER_PLUGIN = 8 * 1024 * 1024
 
 BEING_WRITTEN = "BEING_WRITTEN"
 """The code of a refusal that the writer's next event will settle."""
+
+log = logging.getLogger("kernel.loader")
 
 _ROOT = re.compile(r"(plugins/[a-z0-9_]+@\d+)(?:\.(.+))?\Z")
 _numbers = itertools.count(1)  # one row for the whole process: two kernels in one test must not share a module name
@@ -226,6 +229,9 @@ class Loader:
             self.forget(name)
             if isinstance(error, LoadError | _TookTooLong):
                 raise
+            if not isinstance(error, ContractError | SyntaxError):
+                # Who reads the event gets one line; where it came from is for the log.
+                log.info("importing %s failed", source.name, exc_info=error)
             raise refused(source, error) from None
 
     def _import_root(self, name: str) -> ModuleType:

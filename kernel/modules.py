@@ -71,7 +71,8 @@ class Module:
     seen: str | None = None
     """Hash of the content that was last tried, whatever came of it: the same again is no edit."""
     clashed: bool = False
-    """It failed over a claim of another plugin's, and is tried again when one leaves."""
+    """It failed over a claim of another plugin's or a right, and is tried again when a plugin leaves or the policy
+    changes."""
     readers: list[tuple[Reader, asyncio.Task[None]]] = field(default_factory=list)
     queues: dict[str, Queue] = field(default_factory=dict)
 
@@ -374,6 +375,8 @@ class Modules:
         for module in self.known():
             if module.status == "refused" and self._trusted(module.folder):
                 await self._ask(module.name, partial(self._look_at, module.name))
+            elif module.clashed and module.generation is None:
+                await self._ask(module.name, partial(self._retry, clashed=True))
 
     # Loading -----------------------------------------------------------------------------------------------------
 
@@ -443,7 +446,8 @@ class Modules:
         topic = {"load": MODULE_LOADED, "reload": MODULE_RELOADED, "rollback": MODULE_ROLLED_BACK}[action]
         self._reloads.labels(module.name, "ok").inc()
         self._successes += action == "reload"
-        await self._bus.publish(topic, describe(switched), source="kernel")
+        # Emitted, here and below: a subscriber that blocks must not hold up the one task that could replace it.
+        self._bus.emit(topic, describe(switched), source="kernel")
         if old is not None:
             self._retire_beside(module.name, old)
 
@@ -601,7 +605,7 @@ class Modules:
         for queue in module.queues.values():
             queue.close()
         module.queues.clear()
-        await self._bus.publish(MODULE_UNLOADED, {"plugin": module.name, "reason": reason}, source="kernel")
+        self._bus.emit(MODULE_UNLOADED, {"plugin": module.name, "reason": reason}, source="kernel")
         self._retire_beside(module.name, generation)
 
     def _retire_beside(self, name: str, old: Generation) -> None:
@@ -641,7 +645,7 @@ class Modules:
         self._leaked += 1
         self._leaks.labels(name).inc()
         left = sorted({type(ref()).__name__ for ref in watched if ref() is not None})
-        await self._bus.publish(MODULE_LEAKED, {"plugin": name, "generation": number, "left": left}, source="kernel")
+        self._bus.emit(MODULE_LEAKED, {"plugin": name, "generation": number, "left": left}, source="kernel")
 
     async def _close(self, generation: Generation) -> None:
         try:
@@ -660,7 +664,7 @@ class Modules:
         module.reason = error.message
         if module.generation is None:
             module.status = "failed"
-            module.clashed = "claim" in error.details
+            module.clashed = "claim" in error.details or "capability" in error.details
         event = {
             "plugin": module.name,
             "error": error.message,

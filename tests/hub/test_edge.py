@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
+import shutil
+import socket
+import tempfile
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -152,6 +157,34 @@ async def test_over_tcp_the_caller_is_the_local_user_and_over_the_socket_the_con
     assert local == {"caller": "user:local", "roles": ["role:user"], "trace": "r-1"}
     console = (await hub.ask("GET", "/api/probe/whoami", headers={"Host": "anything"}, socket=True)).json
     assert (console["caller"], console["roles"]) == ("core:console", ["role:admin"])
+
+
+async def test_another_user_at_the_console_socket_is_not_the_console(start_hub: Any) -> None:
+    if os.getuid() != 0:
+        pytest.skip("needs root, to become somebody else")
+    home = Path(tempfile.mkdtemp(prefix="aether-", dir="/tmp"))
+    hub = await start_hub(home=home)
+    for path, mode in ((home, 0o755), (home / "hub.sock", 0o666)):  # as a careless operator might open them
+        path.chmod(mode)
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setuid(65_534)
+            with socket.socket(socket.AF_UNIX) as other:
+                other.connect(str(home / "hub.sock"))
+                other.sendall(b"GET /api/probe/whoami HTTP/1.1\r\nHost: localhost:%d\r\n\r\n" % hub.port)
+                os.write(write, other.recv(4_096))
+        finally:
+            os._exit(0)
+    os.close(write)
+    answer = await asyncio.to_thread(os.read, read, 4_096)
+    os.close(read)
+    await asyncio.to_thread(os.waitpid, child, 0)
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert b"core:console" not in answer
+    await hub.server.stop()
+    shutil.rmtree(home)
 
 
 async def test_a_credential_that_cannot_be_verified_is_refused_before_the_body_is_read(hub: Any) -> None:

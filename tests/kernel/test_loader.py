@@ -96,6 +96,19 @@ async def test_an_import_error_names_the_line_and_the_module(loader: Loader, tmp
     assert "no_such_thing" in message
 
 
+async def test_the_traceback_of_an_import_is_in_the_log_and_not_in_the_refusal(
+    loader: Loader, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "kernel.loader")
+    deep = "\ndef deep():\n    raise RuntimeError('down there')\ndeep()\n"
+    with pytest.raises(LoadError) as caught:
+        await loader.load(dropped(tmp_path, HELLO + deep), timeout_s=5)
+    assert "down there" in caught.value.message
+    assert "Traceback" not in caught.value.message
+    assert "Traceback" in caplog.text
+    assert "in deep" in caplog.text
+
+
 async def test_an_exit_while_importing_does_not_end_the_hub(loader: Loader, tmp_path: Path) -> None:
     assert "SystemExit" in await refusal(loader, dropped(tmp_path, "raise SystemExit(3)"))
 

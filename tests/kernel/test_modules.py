@@ -572,6 +572,65 @@ async def test_a_logger_is_not_left_behind_by_a_reload(kernel: Kernel) -> None:
     assert not [name for name in logging.Logger.manager.loggerDict if "@" in name]
 
 
+BLOCKS = """
+import asyncio
+from typing import Any
+
+@hello.on("#", limit=1, when_full="block")
+async def never(ctx: Context, data: Any) -> None:
+    await asyncio.Event().wait()
+"""
+
+
+async def test_a_subscriber_that_blocks_and_never_reads_holds_up_no_reload_and_no_stop(tmp_path: Path) -> None:
+    plugins = {"allow_all": ALLOW_ALL, "hello": greeter(more=BLOCKS)}
+    overrides = {"limits.drain_s": 0.1}
+    async with asyncio.timeout(20):
+        async with running_kernel(tmp_path, plugins=plugins, overrides=overrides) as kernel:
+            with Recording(kernel.bus, "module.*") as seen:
+                drop(kernel, "other", OTHER)
+                await seen.wait_for("module.loaded")
+                for word in ("One", "Two"):
+                    drop(kernel, "hello", greeter(word, BLOCKS))
+                    await seen.wait_for("module.reloaded", 1 if word == "One" else 2)
+            assert await call(kernel, "other.back") == "Two, you!"
+
+
+FAILS = """
+from typing import Any
+
+@hello.on("user.spoke", when_full="block", limit=1)
+@hello.on("plugin.error", when_full="block", limit=1)
+async def fails(ctx: Context, data: Any) -> None:
+    raise RuntimeError("always")
+"""
+
+
+async def test_a_handler_that_hears_its_own_errors_does_not_wait_for_itself(tmp_path: Path) -> None:
+    plugins = {"allow_all": ALLOW_ALL, "hello": greeter(more=FAILS)}
+    async with running_kernel(tmp_path, plugins=plugins) as kernel:
+        with Recording(kernel.bus, "plugin.error") as seen:
+            async with asyncio.timeout(5):
+                for _ in range(5):
+                    await kernel.bus.publish("user.spoke", {})
+                await seen.wait_for("plugin.error", 5)
+
+
+async def test_a_capability_that_the_policy_gives_later_lets_the_plugin_in(tmp_path: Path) -> None:
+    switch = tmp_path / "allowed"
+    denying = ALLOW_ALL.replace(
+        'Decision(True, "everything is allowed in this test", effect="free")',
+        'Decision(not capability.startswith("net:") or SWITCH.exists(), "by the switch", effect="free")',
+    )
+    denying = f"from pathlib import Path\nSWITCH = Path({str(switch)!r})\n{denying}"
+    wanting = greeter().replace('version="1.0.0"', 'version="1.0.0", capabilities=["net:http"]')
+    async with running_kernel(tmp_path, plugins={"allow_all": denying, "hello": wanting}) as kernel:
+        assert kernel.modules.get("hello").status == "failed"
+        switch.touch()
+        await kernel.bus.publish("policy.loaded", {})
+        assert await call(kernel, "hello.greet", "Ada") == "Hello, Ada!"
+
+
 async def test_a_capability_that_the_policy_does_not_give_refuses_the_plugin(tmp_path: Path) -> None:
     denying = ALLOW_ALL.replace(
         'Decision(True, "everything is allowed in this test", effect="free")',
