@@ -348,11 +348,7 @@ class Modules:
             return known
         module = self._modules[name] = Module(name, path, folder)
         if not self._trusted(folder):
-            module.status = "refused"
-            module.reason = (
-                f"{folder.path} is not trusted to run in the hub's process, and there are no isolated hosts yet; "
-                f"name it in [trust] plugin_folders or start with --trust-plugins {folder.path}"
-            )
+            module.status, module.reason = "refused", _untrusted(folder)
             self._bus.emit(
                 MODULE_REFUSED, {"plugin": name, "path": str(path), "reason": module.reason}, source="kernel"
             )
@@ -373,7 +369,10 @@ class Modules:
     async def reconsider(self) -> None:
         """Look again at what was refused or waits: a policy or a provider has changed."""
         for module in self.known():
-            if module.status == "refused" and self._trusted(module.folder):
+            trusted = self._trusted(module.folder)
+            if module.generation is not None and not trusted:
+                await self._ask(module.name, partial(self._unload, module, "refused", _untrusted(module.folder)))
+            elif module.status == "refused" and trusted:
                 await self._ask(module.name, partial(self._look_at, module.name))
             elif module.clashed and module.generation is None:
                 await self._ask(module.name, partial(self._retry, clashed=True))
@@ -384,6 +383,8 @@ class Modules:
         began = self._clock.monotonic()
         running = module.generation
         try:
+            if not self._trusted(module.folder):
+                raise LoadError(_untrusted(module.folder), details={"plugin": module.name})
             source = Source.read(module.path)
             if not force and self._is_no_edit(module, source):
                 return
@@ -407,6 +408,8 @@ class Modules:
         return module.seen == source.hash and module.status in ("active", "failed", "disabled", "waiting")
 
     async def _roll_back(self, module: Module, source: Source) -> None:
+        if not self._trusted(module.folder):
+            raise LoadError(_untrusted(module.folder), details={"plugin": module.name})
         imported, contribution = await self._loader.load(source, timeout_s=self._open_s)
         await self._begin(module, source, imported, contribution, "rollback")
         self._rollbacks += 1
@@ -662,7 +665,7 @@ class Modules:
         log.warning("%s: %s", module.name, error.message)
         self._reloads.labels(module.name, "failed").inc()
         module.reason = error.message
-        if module.generation is None:
+        if module.generation is None and module.status != "refused":
             module.status = "failed"
             module.clashed = "claim" in error.details or "capability" in error.details
         event = {
@@ -691,6 +694,13 @@ class Modules:
         module.seen = source.hash
         imported, contribution = await self._loader.load(source, timeout_s=self._open_s)
         await self._begin(module, source, imported, contribution, action)
+
+
+def _untrusted(folder: Folder) -> str:
+    return (
+        f"{folder.path} is not trusted to run in the hub's process, and there are no isolated hosts yet; "
+        f"name it in [trust] plugin_folders or start with --trust-plugins {folder.path}"
+    )
 
 
 def _as_load_error(error: BaseException, newcomer: Generation) -> BaseException:
