@@ -287,9 +287,7 @@ class Run:
             await self.finish(outcome.state, outcome.result)
 
     async def _lost(self, error: WorkerLost) -> None:
-        if self.state["stopping"].is_set():
-            await self.finish("cancelled")
-            return
+        # Of a run that was asked to end, executions knows better what to call this.
         reason = error.details.get("reason", error.message)
         message = f"the process that ran the script ended before it was done: {reason}"
         failure = {"code": "WORKER_LOST", "type": "InternalError", "message": message, "data": {"reason": reason}}

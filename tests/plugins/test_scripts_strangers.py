@@ -182,12 +182,16 @@ async def test_records_of_any_shape_are_kept_as_text_or_not_at_all(cell: Cell) -
     assert told[-1] == ["finish", "completed", 1, None]
 
 
-async def test_lines_that_cannot_be_kept_do_not_keep_the_job_from_its_end(cell: Cell) -> None:
+async def test_lines_that_cannot_be_kept_do_not_keep_the_job_from_its_end(
+    cell: Cell, caplog: pytest.LogCaptureFixture
+) -> None:
     told = await cell.said(
         call(1, {"op": "metrics.record", "args": {"values": {"x": {b"a key of bytes": 1}}}}),
         event({"kind": "output", "line": "after"}),
         done=COMPLETED,
     )
+    assert "1 lines of its history could not be kept" in caplog.text
+    assert told[0] == ["report", [{"topic": "job.output", "data": {"text": "after"}}]]
     assert told[-1] == ["finish", "completed", 1, None]
 
 
