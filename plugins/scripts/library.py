@@ -70,6 +70,7 @@ class Library:
         self._most = source_kb * 1024
         self._listed: list[Listed] | None = None
         self._changes = 0
+        self._watched: frozenset[Path] = frozenset()
 
     # Finding -----------------------------------------------------------------------------------------------------
 
@@ -124,8 +125,10 @@ class Library:
     # Listing -----------------------------------------------------------------------------------------------------
 
     def list(self) -> Sequence[Listed]:
-        """Return all scripts by name, each once; kept until a change is noticed."""
-        listed = self._listed
+        """Return all scripts by name, each once; while the folders are watched, kept until a change is noticed."""
+        # A folder that came after the watch began is not watched, so nothing would be noticed there.
+        unwatched = any(root.path not in self._watched and root.path.is_dir() for root in self.roots)
+        listed = None if unwatched else self._listed
         if listed is None:
             changes, found = self._changes, dict[str, Listed]()
             for root in self.roots:
@@ -144,15 +147,21 @@ class Library:
         """Forget the list whenever something in a root changes, and tell which scripts; until `stop`."""
         from watchfiles import awatch  # costs 30 ms to import, and the hub listens first
 
-        there = [root.path for root in self.roots if root.path.is_dir()]
+        there = frozenset(root.path for root in self.roots if root.path.is_dir())
         if not there:
             await stop.wait()
             return
-        async for changes in awatch(*there, stop_event=stop, step=20, debounce=50, recursive=True):
-            self.forget_list()
-            names = {self._name_of(Path(path)) for _, path in changes} - {""}
-            if names:
-                changed(sorted(names))
+        watching = awatch(*there, stop_event=stop, step=20, debounce=50, recursive=True)
+        self._watched = there
+        try:
+            async for changes in watching:
+                self.forget_list()
+                names = {self._name_of(Path(path)) for _, path in changes} - {""}
+                if names:
+                    changed(sorted(names))
+        finally:
+            self._watched = frozenset()
+            await watching.aclose()
 
     def forget_list(self) -> None:
         """Read the folders anew at the next question."""

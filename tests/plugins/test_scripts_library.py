@@ -260,13 +260,34 @@ def test_a_description_is_the_headers_or_the_first_comment(module: ModuleType, s
     assert module.description(source) == said
 
 
-def test_the_list_is_kept_until_a_change_is_noticed(library: Any, folders: tuple[Path, Path, Path]) -> None:
+def test_without_a_watch_the_list_is_read_anew_each_time(library: Any, folders: tuple[Path, Path, Path]) -> None:
     write(folders[1], "tea.aether")
     assert [one.name for one in library.list()] == ["tea.aether"]
     write(folders[1], "pot.aether")
-    assert [one.name for one in library.list()] == ["tea.aether"]
-    library.forget_list()
     assert [one.name for one in library.list()] == ["pot.aether", "tea.aether"]
+
+
+async def test_with_a_watch_the_list_is_kept_until_something_changes(
+    library: Any, folders: tuple[Path, Path, Path]
+) -> None:
+    folders[0].rmdir()
+    write(folders[1], "tea.aether")
+    stop, noticed = asyncio.Event(), asyncio.Event()
+    watching = asyncio.create_task(library.watch(stop, lambda names: noticed.set()))
+    await asyncio.sleep(0)  # the watch stands once it has run
+    first = library.list()
+    assert library.list() is first
+    write(folders[1], "pot.aether")
+    async with asyncio.timeout(5):
+        await noticed.wait()
+    assert [one.name for one in library.list()] == ["pot.aether", "tea.aether"]
+    # A folder that was not there when the watch began is never missed in the list.
+    write(folders[0], "late.aether")
+    assert [one.name for one in library.list()] == ["late.aether", "pot.aether", "tea.aether"]
+    (folders[0] / "late.aether").unlink()
+    assert [one.name for one in library.list()] == ["pot.aether", "tea.aether"]
+    stop.set()
+    await watching
 
 
 # In a kernel -----------------------------------------------------------------------------------------------------
