@@ -49,11 +49,12 @@ class Budget:
         self.text_limit = int(values["text_mb"] * _MIB)
         self.item_limit = int(values["items"])
         self.fuel: Iterator[None] = chain.from_iterable(_Slices(self))
-        self.depth: Any = _Bottom(int(values["depth"]))
+        self.depth: Any = _Bottom(self)
         for _ in range(int(values["depth"])):
             self.depth = (self.depth,)
         self.halted: Halt | None = None
         self._steps_left = int(values["steps"])
+        self._unchecked = 0
         self._clock = clock
         self._started = clock()
         self._cpu = time.thread_time()
@@ -94,6 +95,15 @@ class Budget:
         self._steps_left -= steps
         if self._steps_left < 0:
             raise self._halt(self._too_many_steps())
+        self._unchecked += steps
+        if self._unchecked > SLICE:
+            self._unchecked = 0
+            self.check()
+
+    def too_deep(self) -> Halt:
+        """What ends a run whose functions call each other too deep."""
+        halt = limit_error("depth", self.values["depth"], "functions call each other too deep")
+        return halt if self.halted is not None else self._halt(halt)
 
     def charge(self, size: int) -> None:
         """Counts bytes that a large value took; looks at the process itself once the count passes the limit."""
@@ -167,13 +177,13 @@ class _Slices:
 
 
 class _Bottom:
-    """The end of the chain of frames: unpacking it is one call too deep."""
+    """The end of the chain of frames: unpacking it is one call too deep, which ends the run as any other limit does."""
 
-    def __init__(self, depth: int) -> None:
-        self._depth = depth
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
 
     def __iter__(self) -> Iterator[None]:
-        raise limit_error("depth", self._depth, "functions call each other too deep")
+        raise self._budget.too_deep()
 
 
 def _throw(halt: Halt) -> None:

@@ -26,11 +26,13 @@ AMBIENT = frozenset(
 )  # fmt: skip
 NAMESPACES = frozenset(name.partition(".")[0] for name in (*LIBRARY, *HOST_FUNCTIONS) if "." in name)
 BUILT_IN = frozenset(name for name in (*LIBRARY, *HOST_FUNCTIONS) if "." not in name) | {
-    "log", "print", "debug", "warn", "emit", "trigger", "manifest", "rollback", "error", "assert", "stop_execution",
-    "wait", "sleep", "setTimeout", "clearTimeout", "get_global", "set_global", "has_context", "get_current_context",
-    "get_stack_trace", "base64_encode", "base64_decode", "narrate", "retry", "choice", "validate_schema", "activate",
+    "log", "print", "debug", "warn", "emit", "trigger", "error", "assert", "stop_execution",
+    "wait", "sleep", "get_global", "set_global", "has_context", "get_current_context",
+    "get_stack_trace", "base64_encode", "base64_decode", "narrate", "choice", "validate_schema", "activate",
     "speak", "simulate", "goal",
 }  # fmt: skip
+NOT_YET = frozenset({"manifest", "rollback", "setTimeout", "clearTimeout", "retry"})
+"""Functions of the library that this version does not have; to look for plugins of that name would mislead."""
 MOST_SEARCHES = 40
 _MEMORY_ACCESS = ("none", "read-only", "write-only", "read-write")
 
@@ -139,7 +141,7 @@ class Checker:
             for name in _assigned(node):
                 if scope.find(name) is None:
                     scope.kinds[name] = "name"
-            if type(node) not in _FUNCTIONS:
+            if type(node) not in _FUNCTIONS and type(node) is not nodes.TextPhrase:
                 work += children(node)
 
     def _block(self, node: nodes.Block, scope: Scope, loop: bool) -> None:
@@ -186,7 +188,10 @@ class Checker:
         for entry in node.fields:
             inner.kinds.setdefault(entry.key, "name")
             self._field(entry)
-        self._push(tuple(children(node)), inner, False)
+        for statement in node.statements:
+            inner.kinds.update(_declared(statement))
+        words = [entry for entry in node.fields if entry.key == "capabilities"]
+        self._push([part for part in children(node) if part not in words], inner, False)
 
     def _field(self, entry: nodes.Entry) -> None:
         value: Any = entry.value
@@ -298,6 +303,8 @@ class Checker:
         needed = call_capability(function.name)
         if needed is not None:
             self.reached.add(needed)
+        elif function.name in NOT_YET:
+            self._note("AE190", f"not available yet: `{function.name}()`", function.span)
         elif function.name not in BUILT_IN and function.name not in VERBS:
             self.reached.add("plugin.call")
             near = self._near(function.name, scope) or nearest(function.name, BUILT_IN)

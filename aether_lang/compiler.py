@@ -8,6 +8,7 @@ ever made, and `verifier` looks at the result before anyone may run it.
 import ast
 import contextlib
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from types import CodeType
 from typing import Any, Final
@@ -46,7 +47,9 @@ def compile_module(module: nodes.Module) -> bytes:
         tree = ast.fix_missing_locations(compiler.build())
         verify_tree(tree)
         try:
-            code = compile(tree, module.name, "exec", dont_inherit=True, optimize=0)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Python's opinion of `1 is 1` is not about the script
+                code = compile(tree, module.name, "exec", dont_inherit=True, optimize=0)
         except (SyntaxError, RecursionError, MemoryError) as error:
             line = getattr(error, "lineno", None) or 1
             raise _refused(module, line, 1, f"nested too deep to compile: {error}") from None
@@ -166,12 +169,10 @@ class Compiler(Expressions):
         for node in body:
             if isinstance(node, nodes.Function | nodes.Handler):
                 self._named_function(node)
+                self._register(node)  # at once: a second handler of that name takes the name over
         for node in body:
             if isinstance(node, nodes.Plugin):
                 self._plugin_functions(node)
-        for node in body:
-            if isinstance(node, nodes.Handler) and node.event is not None:
-                self._register(node)
         for node in body:
             if isinstance(node, nodes.Plugin):
                 self._plugin_fields(node)
@@ -189,7 +190,7 @@ class Compiler(Expressions):
             locate(statement, node.span)
 
     def _later(self, node: nodes.Node, what: str) -> AetherError:
-        return _refused(self.module, node.span.line, node.span.column, f"this version does not run {what}")
+        return _refused(self.module, node.span.line, node.span.column, f"not available yet: {what}")
 
     # ------------------------------------------------------------ assignment
 
@@ -750,7 +751,9 @@ class Compiler(Expressions):
 
     # ------------------------------------------------------------ declarations
 
-    def _register(self, node: nodes.Handler) -> None:
+    def _register(self, node: nodes.Function | nodes.Handler) -> None:
+        if isinstance(node, nodes.Function) or node.event is None:
+            return
         binding = self.scopes.names[id(node)]
         assert binding is not None
         self._put(ast.Expr(call("@handler", const(node.event), self.read(binding))), node)
@@ -759,6 +762,7 @@ class Compiler(Expressions):
         before, self.unit = self.unit, node.name
         for member in members(node):
             self._named_function(member)
+            self._register(member)
         self.unit = before
 
     def _plugin_fields(self, node: nodes.Plugin) -> None:
@@ -774,12 +778,14 @@ class Compiler(Expressions):
         self._put(self.written(scope.bindings["state"])(state), node)
         keys: list[ast.expr | None] = [const("name"), const("kind")]
         values: list[ast.expr] = [const(node.name), const(node.kind)]
-        for entry in node.fields:
-            keys.append(const(entry.key))
-            values.append(self.kept(self._entry_value(entry)))
-        for section in node.sections:
-            keys.append(const(section.name))
-            values.append(self.kept(self._section_value(section)))
+        parts: tuple[nodes.Entry | nodes.Section, ...] = (*node.fields, *node.sections)
+        for part in parts:
+            key = part.key if isinstance(part, nodes.Entry) else part.name
+            keys.append(const(key))
+            values.append(self.kept(self._field_value(part)))
+            field = scope.bindings.get(key)
+            if field is not None and field.declared is None and key not in ("self", "config", "state"):
+                self._put(self.written(field)(values[-1]), node)
         for name in ("config", "state"):
             keys.append(const(name))
             values.append(self.read(scope.bindings[name]))
@@ -788,13 +794,18 @@ class Compiler(Expressions):
         table = ast.Dict([const(name) for name, _ in functions], [self.read(b) for _, b in functions if b is not None])
         declared = call("@plugin", const(node.name), self.read(scope.bindings["self"]), table)
         self._put(self.written(binding)(declared), node)
-        for handler in node.handlers:
-            if handler.event is not None:
-                self._register(handler)
         for timer in node.timers:
             self._do_timer(timer)
         self.unit = before
         self._plugins.append(self._plugin_meta(node))
+
+    def _field_value(self, part: nodes.Entry | nodes.Section) -> ast.expr:
+        if isinstance(part, nodes.Section):
+            return self._section_value(part)
+        if part.key == "capabilities" and isinstance(part.value, nodes.ListExpr):
+            # words of 18.3, not fields of variables
+            return ast.List([const(literal(word)) for word in part.value.elements], ast.Load())
+        return self._entry_value(part)
 
     def _plugin_meta(self, node: nodes.Plugin) -> dict[str, Any]:
         """What the hub must know of a block without running it: literal fields and the names of its functions."""
@@ -943,6 +954,8 @@ def literal(value: Any) -> Any:
         return value.value
     if isinstance(value, nodes.Name):
         return value.name
+    if isinstance(value, nodes.Field):
+        return dotted(value)
     if isinstance(value, nodes.TextPhrase | nodes.VerbPhrase):
         return value.text
     if isinstance(value, nodes.ListExpr):

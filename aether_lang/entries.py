@@ -280,6 +280,11 @@ class EntryBuilder(ExpressionBuilder):
             if verb is not None and len(slots) - 1 == len(arrows) + len(guards) and len(arrows) < 2 and len(guards) < 2:
                 target = arrows[0].target if arrows else None
                 return nodes.ArrowStmt(span, value, target, guards[0] if guards else None)
+        if verb == "":
+            extra = slots[1].span
+            raise SyntaxProblem(
+                "AE106", "this cannot follow an expression", extra.start, extra.end, expected=("-> x", "end of line")
+            )
         phrase = nodes.TextPhrase(span, tuple(slots), text)
         return nodes.Entry(span, "", phrase, block)
 

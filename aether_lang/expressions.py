@@ -157,7 +157,11 @@ class Expressions:
     # ------------------------------------------------------------ bindings
 
     def read(self, binding: Binding) -> ast.expr:
-        """The variable, null with a warning where its assignment may not have been reached."""
+        """The variable, null with a warning where its assignment may not have been reached. A name that `from` imports
+        holds a future, since the module is loaded when the name is first read."""
+        return call("@awaited", self._held(binding)) if binding.lazy else self._held(binding)
+
+    def _held(self, binding: Binding) -> ast.expr:
         if binding.boxed:
             box = ast.Subscript(load(binding.py), const(0), ast.Load())
             if binding in self.frame.assigned:

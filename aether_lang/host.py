@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, Protocol, TextIO
 
 import msgspec
 
-from .values import Place, ScriptError
+from .values import Place, ScriptError, whole
 
 
 class LoadedModule(msgspec.Struct, frozen=True):
@@ -202,7 +202,7 @@ class LocalHost:
             "time.now": lambda _: clock(),
             "time.sleep": lambda args: sleep(max(float(args["seconds"]), 0.0)),
             "random.number": lambda _: draw.random(),
-            "random.int": lambda args: draw.randint(int(args["a"]), int(args["b"])),
+            "random.int": lambda args: _between(draw, args["a"], args["b"]),
             "random.id": lambda _: f"{draw.getrandbits(64):016x}",
             "random.uuid": lambda _: str(uuid.UUID(int=draw.getrandbits(128), version=4)),
             "random.session": lambda _: f"session_{draw.getrandbits(64):016x}",
@@ -240,3 +240,10 @@ class LocalHost:
         if found is None:
             raise ScriptError("ImportError", f"there is no module '{path}'")
         return found
+
+
+def _between(draw: random.Random, a: Any, b: Any) -> int:
+    low, high = whole(0 if a is None else a, "random_int"), whole(0 if b is None else b, "random_int")
+    if low > high:
+        raise ScriptError("ValueError", f"random_int needs a lower and an upper end, not {low} and {high}")
+    return draw.randint(low, high)

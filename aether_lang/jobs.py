@@ -66,7 +66,7 @@ _SLEEP_UNITS: Final = {"ms": 0.001, "milliseconds": 0.001, "s": 1, "seconds": 1,
 
 def sleep(rt: Job, n: Any, unit: Any = "ms") -> None:
     """Waits n milliseconds, or n of the unit."""
-    if unit not in _SLEEP_UNITS:
+    if type(unit) is not str or unit not in _SLEEP_UNITS:
         raise ScriptError("ValueError", f"unknown unit {text(unit)}, expected one of {', '.join(_SLEEP_UNITS)}")
     rt.serve("sleep", {"seconds": max(seconds(n) * (1 if type(n) is str else _SLEEP_UNITS[unit]), 0)})
 
@@ -135,7 +135,7 @@ CATCHABLE: Final = frozenset(
 
 def error(_rt: Job, message: Any = "", type: Any = "UserError", data: Any = None) -> ErrorValue:
     """An error value, not yet thrown."""
-    if type not in CATCHABLE:
+    if not isinstance(type, str) or type not in CATCHABLE:
         raise ScriptError("ValueError", f"unknown error type {text(type)}")
     return ErrorValue(type, text(message), data=data)
 

@@ -5,11 +5,13 @@ Every method takes the runtime first, then the value, then what the script passe
 
 from collections.abc import Callable
 from functools import cmp_to_key
+from operator import itemgetter
 from types import FunctionType
 from typing import Any, Final, Protocol
 
 from .regex import Regex
 from .values import (
+    NUMBERS,
     Builtin,
     ErrorValue,
     ScriptError,
@@ -50,8 +52,16 @@ class Room(Protocol):
     def spend(self, steps: int) -> None:
         """Charges steps at once."""
 
+    at: Any
+
+    def call(self, depth: Any, f: Any, *args: Any) -> Any:
+        """f(args), checked as any call of a script."""
+
     def callback(self, function: Any, most: int) -> Callable[..., Any]:
         """The script's function as a callable that drops arguments beyond its own and beyond `most`."""
+
+    def worked(self, size: int) -> None:
+        """Looks at the clock when that many elements were gone over without a step drawn."""
 
     def add(self, a: Any, b: Any) -> Any:
         """The guarded `+`."""
@@ -119,7 +129,11 @@ def list_map(rt: Room, xs: list[Any], f: Any) -> list[Any]:
 def nulls_last(values: list[tuple[Any, Any]], descending: bool) -> list[Any]:
     """The second parts of (key, value), ordered by key, stable, null keys last in either direction."""
     known = [item for item in values if item[0] is not None]
-    known.sort(key=lambda item: _ORDER(item[0]), reverse=descending)
+    kinds = {type(item[0]) for item in known}
+    if kinds <= NUMBERS or kinds == {str}:
+        known.sort(key=_FIRST, reverse=descending)  # Python orders these alone as the language does
+    else:
+        known.sort(key=lambda item: _ORDER(item[0]), reverse=descending)
     return [item[1] for item in known] + [item[1] for item in values if item[0] is None]
 
 
@@ -131,6 +145,7 @@ def _in_order(a: Any, b: Any) -> int:
 
 
 _ORDER: Final = cmp_to_key(_in_order)
+_FIRST: Final = itemgetter(0)
 
 
 def sort_by(rt: Room, xs: list[Any], by: Any, order: Any = "asc", reverse: Any = False) -> list[Any]:
@@ -146,7 +161,7 @@ def sort_by(rt: Room, xs: list[Any], by: Any, order: Any = "asc", reverse: Any =
 def sort(rt: Room, xs: list[Any], cmp: Any = None, key: Any = None, reverse: Any = False) -> list[Any]:
     """Sorts in place: by a two-parameter comparator, by `key`, or by the elements themselves."""
     rt.spend(len(xs))
-    if cmp is not None and (type(cmp) is not FunctionType or cmp.__code__.co_argcount > 2):
+    if type(cmp) is FunctionType and cmp.__code__.co_argcount > 2:
         judge = rt.callback(cmp, 2)
         ordered = sorted(xs, key=cmp_to_key(lambda a, b: _sign(judge(a, b))), reverse=bool(reverse))
     else:
@@ -183,6 +198,7 @@ def skip(rt: Room, xs: list[Any], n: Any) -> list[Any]:
 def picked(rt: Room, xs: list[Any], f: Any) -> list[Any]:
     """The elements, or what f (function or field name) picks out of each."""
     if f is None:
+        rt.worked(len(xs))
         return xs
     pick = selector(rt, f)
     return [pick(x, i) for i, x in enumerate(xs[:])]
@@ -225,17 +241,21 @@ def join(rt: Room, xs: list[Any], sep: Any = "") -> str:
     parts = [x if type(x) is str else text(x) for x in xs]
     sep = text(sep)
     rt.check_text(sum(map(len, parts)) + len(sep) * max(len(parts) - 1, 0))
+    rt.worked(len(parts))
     return rt.sized(sep.join(parts))
 
 
-def _includes(_rt: Room, container: Any, x: Any) -> bool:
+def _includes(rt: Room, container: Any, x: Any) -> bool:
+    if type(container) is list or type(container) is str:
+        rt.worked(len(container))
     if type(container) is list:
         return any(equal(x, element) for element in container)
     return contains(container, x)
 
 
-def list_index_of(_rt: Room, xs: list[Any], x: Any) -> int:
+def list_index_of(rt: Room, xs: list[Any], x: Any) -> int:
     """Where x stands first, -1 if nowhere."""
+    rt.worked(len(xs))
     return next((i for i, element in enumerate(xs) if equal(element, x)), -1)
 
 
@@ -346,8 +366,9 @@ def list_pop(_rt: Room, xs: list[Any], at: Any = -1) -> Any:
     return xs.pop(n) if -len(xs) <= n < len(xs) else None
 
 
-def list_remove(_rt: Room, xs: list[Any], x: Any) -> list[Any]:
+def list_remove(rt: Room, xs: list[Any], x: Any) -> list[Any]:
     """Takes the first element out that equals x, gives the list."""
+    rt.worked(len(xs))
     at = next((i for i, element in enumerate(xs) if equal(element, x)), -1)
     if at >= 0:
         del xs[at]
@@ -357,6 +378,7 @@ def list_remove(_rt: Room, xs: list[Any], x: Any) -> list[Any]:
 def insert(rt: Room, xs: list[Any], at: Any, x: Any) -> list[Any]:
     """Puts x before index `at`, gives the list."""
     rt.check_items(len(xs) + 1)
+    rt.worked(len(xs))
     xs.insert(whole(at, "insert"), x)
     return xs
 
@@ -444,6 +466,12 @@ def _fill(template: str, groups: list[str | None]) -> str:
         else:
             out.append("$")
     return "".join(out)
+
+
+def string_index_of(rt: Room, s: str, x: Any) -> int:
+    """Where x stands first, -1 if nowhere."""
+    rt.worked(len(s))
+    return s.find(text(x))
 
 
 def repeat(rt: Room, s: str, n: Any) -> str:
@@ -606,12 +634,12 @@ MAX_PLACES: Final = 300
 
 def apply(rt: Room, f: Any, _self: Any = None, args: Any = None) -> Any:
     """Calls the function with the elements of a list; the first argument is ignored, functions have no receiver."""
-    return rt.callback(f, 1_000)(*([] if args is None else _some_list(args, "apply")))
+    return rt.call(rt.at, f, *([] if args is None else _some_list(args, "apply")))
 
 
 def call(rt: Room, f: Any, _self: Any = None, *args: Any) -> Any:
     """Calls the function with the arguments behind the first."""
-    return rt.callback(f, 1_000)(*args)
+    return rt.call(rt.at, f, *args)
 
 
 def set_add(rt: Room, s: ScriptSet, x: Any) -> ScriptSet:
@@ -693,8 +721,8 @@ _STRING: Final[dict[str, Method]] = {
     "endsWith": lambda _rt, s, x: s.endswith(text(x)),
     "includes": _includes,
     "contains": _includes,
-    "index_of": lambda _rt, s, x: s.find(text(x)),
-    "indexOf": lambda _rt, s, x: s.find(text(x)),
+    "index_of": string_index_of,
+    "indexOf": string_index_of,
     "repeat": repeat,
     "pad_start": pad_start,
     "padStart": pad_start,

@@ -23,6 +23,7 @@ _BOUND: Final = 1 << MAX_INT_BITS
 _MAX_FLOAT: Final = 1.7976931348623157e308
 _WORD: Final = 0xFFFFFFFF
 _SIGN: Final = 0x80000000
+_WIDE: Final = frozenset({list, dict, str})
 
 
 class Room(Protocol):
@@ -41,6 +42,9 @@ class Room(Protocol):
 
     def check_text(self, length: int) -> None:
         """LimitError when a string of that length may not be made."""
+
+    def worked(self, size: int) -> None:
+        """Looks at the clock when that many elements were gone over without a step drawn."""
 
 
 class Operators:
@@ -232,19 +236,23 @@ class Operators:
 
     def eq(self, a: Any, b: Any) -> bool:
         """`a == b`."""
+        if type(a) in _WIDE:
+            self._room.worked(len(a))
         return equal(a, b)
 
     def ne(self, a: Any, b: Any) -> bool:
         """`a != b`."""
-        return not equal(a, b)
+        return not self.eq(a, b)
 
     def has(self, x: Any, container: Any) -> bool:
         """`x in container`."""
+        if type(container) in _WIDE:
+            self._room.worked(len(container))
         return contains(container, x)
 
     def hasnt(self, x: Any, container: Any) -> bool:
         """`x not in container`."""
-        return not contains(container, x)
+        return not self.has(x, container)
 
 
 def _signed(word: int) -> int:

@@ -178,13 +178,16 @@ class Phrasing(Heads):
         foreign = _foreign(tokens)
         if foreign:
             raise self._error("AE191", "this is no statement", tokens[0], suggestion=foreign, expected=("a statement",))
-        phrase = any(tokens[at].type == "->" for at in places)
+        arrow = next((at for at in places if tokens[at].type == "->"), -1)
+        if arrow == 0:
+            raise self._error("AE106", "nothing stands before '->'", tokens[0], expected=("an expression",))
+        phrase = arrow > 0
         place = first_juxtaposition(tokens)
-        if not phrase and place > 0:
+        if place > 0:
             word = tokens[place]
             called = place > 1 and tokens[place - 1].type == ")" and _is_call(tokens, place - 1)
             fits = word.type == "NAME" and (word.text in PREPOSITIONS or word.text in GUARDS or word.text == "based")
-            phrase = (called and fits) or item
+            phrase = (called and fits and not 0 < arrow < place) or item
             if not phrase:
                 raise self._side_by_side(tokens, place)
         if not phrase:
@@ -201,7 +204,9 @@ class Phrasing(Heads):
             tokens = tokens[:-1]
             line.kind = "goal"
         if phrase:
-            line.out.append(Token("PHRASE", "", tokens[0].span, False, ("", self._raw_text(tokens))))
+            line.out.append(
+                Token("PHRASE", "", tokens[0].span, False, ("item" if item else "", self._raw_text(tokens)))
+            )
         self._refine(line, tokens, phrase)
         if block is not None:
             self._block(line, block.data, block.span)

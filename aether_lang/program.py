@@ -10,7 +10,7 @@ import msgspec
 from .budget import Budget
 from .host import Host
 from .runtime import CATCHABLE, Compiled, PluginInstance, Runtime, Unit, parameter_names
-from .values import Cancelled, ErrorValue, Halt, ScriptError, StopExecution, limit_error, plain
+from .values import Cancelled, ErrorValue, Halt, LimitError, ScriptError, StopExecution, limit_error, plain
 
 _FRAMES_PER_CALL: Final = 8
 """Python frames that one frame of a script may take, its helpers included."""
@@ -87,7 +87,7 @@ def _execute(rt: Runtime, program: Compiled, entry: str | None) -> tuple[Any, Ba
     if failure is None:
         try:
             return plain(result), None
-        except ScriptError as error:
+        except (Halt, Exception) as error:
             return None, error
     return None, failure
 
@@ -162,7 +162,7 @@ def _record(error: ErrorValue) -> dict[str, Any]:
     """The record as it leaves the worker. A script may hang anything on an error: what is no plain data stays here."""
     try:
         return plain(error.record())  # type: ignore[no-any-return]
-    except (ScriptError, RecursionError):
+    except (ScriptError, LimitError, RecursionError):
         bare = {name: error.field(name) for name in ("type", "message", "line", "column", "file", "stack", "retryable")}
         return plain(bare)  # type: ignore[no-any-return]
 

@@ -225,6 +225,8 @@ class Refiner:
     def _guard(self, token: Token, at: int, end: int) -> int:
         """A guard: the rest of the line is its condition."""
         rest = self.tokens[at + 1 : end]
+        if token.text == "where" and rest and rest[0].type == ":":
+            rest = rest[1:]  # `recall x from w where: cond`
         prose = token.text == "where" and has_juxtaposition(rest)
         if self.guards == MOST_GUARDS:
             raise SyntaxProblem(

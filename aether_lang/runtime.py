@@ -103,6 +103,7 @@ class Runtime(Operators):
         self.timers: list[tuple[str, Any]] = []
         self.cleanups: list[Callable[[], None]] = []
         self._modules: dict[str, Unit] = {}
+        self._files: dict[tuple[str, str], Unit] = {}
         self._warned: set[tuple[str, int, int, str]] = set()
         self._log_left = int(budget.values["log_records"])
         self._output_left = int(budget.values["output_kb"] * 1024)
@@ -125,6 +126,7 @@ class Runtime(Operators):
         if len(value) > LARGE:
             self.check_text(len(value))
             self.budget.charge(len(value))
+            self.budget.check()
         return value
 
     def listed(self, value: list[Any]) -> list[Any]:
@@ -132,7 +134,14 @@ class Runtime(Operators):
         if len(value) > LARGE // 8:
             self.check_items(len(value))
             self.budget.charge(len(value) * 8)
+            self.budget.check()
         return value
+
+    def worked(self, size: int) -> None:
+        """Looks at the clock when that many elements were gone over without a step drawn: a slice of fuel may hold
+        thousands of such calls."""
+        if size > LARGE // 8:
+            self.budget.check()
 
     def measured(self, value: Any) -> Any:
         """The value that an inline `+` made large, once its size is checked and charged."""
@@ -345,7 +354,7 @@ class Runtime(Operators):
                 return lambda x, *_: function(depth, x)
             return lambda *args: function(depth, *args[:takes], *short)
         if type(function) is Builtin:
-            return lambda x, *_: function.call(x)
+            return lambda *args: function.call(*args[: max(most - 1, 1)])
         raise ScriptError("TypeError", f"expected a function, got {kind(function)}")
 
     def invoke(self, depth: Any, v: Any, name: str, *args: Any) -> Any:
@@ -400,7 +409,10 @@ class Runtime(Operators):
         return self.invoke_named(depth, v, name, args, named)
 
     def receiver(self, name: str, function: str, args: list[Any], named: dict[str, Any]) -> Any:
-        """A function of the plugin or agent of that name; NameError when there is neither."""
+        """A function of the plugin or agent of that name; NameError when there is neither, and for functions among the
+        arguments, which no plugin can take: what was meant is a variable."""
+        if any(map(is_function, args)):
+            raise ScriptError("NameError", f"nothing is bound to '{name}', and no plugin's function takes a function")
         return self.serve("receiver", {"receiver": name, "function": function, "args": args, "kwargs": named})
 
     def call_function(self, name: str, args: list[Any], named: Mapping[str, Any] = {}) -> Any:
@@ -497,7 +509,7 @@ class Runtime(Operators):
         if type(value) is dict and "message" in value:
             name = value.get("type", "UserError")
             error = ScriptError(
-                name if name in jobs.CATCHABLE else "UserError",
+                name if type(name) is str and name in jobs.CATCHABLE else "UserError",
                 text(value["message"]),
                 value.get("data"),
                 retryable=value.get("retryable") is True,
@@ -544,10 +556,16 @@ class Runtime(Operators):
 
     # ------------------------------------------------------------ pieces of expressions
 
+    def part(self, v: Any, start: Any, end: Any) -> Any:
+        """`v[start:end]`, its size charged as that of anything new."""
+        return self.measured(part(v, start, end))
+
     def counted(self, v: Any) -> Any:
         """What `for x in v` walks over; a number n counts from 0 to n-1."""
         if type(v) is range:
             return v
+        if type(v) is list or type(v) is str:
+            self.worked(len(v))
         if type(v) is int or (type(v) is float and v.is_integer()):
             return range(max(int(v), 0))
         return elements(v)
@@ -667,22 +685,31 @@ class Runtime(Operators):
             lambda name: self.load(path).member(name),
         )
 
-    def imported(self, path: str, name: str) -> Any:
-        """`from path import name`: the member itself."""
-        return self.load(path).member(name)
+    def imported(self, path: str, name: str) -> Future:
+        """`from path import name`: the member, read whenever the name is; ImportError when there is none."""
+        return Future(lambda: self.load(path).imported(name))
 
     def load(self, path: str) -> "Unit":
         """The module, instantiated once per run; ImportError when the host has none of that path."""
         unit = self._modules.get(path)
-        if unit is None:
-            found = self.host.load_module(path, self.place())
-            try:
-                compiled = Compiled(found.code)
-            except ValueError as error:
-                raise ScriptError("ImportError", f"module '{path}': {error}") from None
-            unit = Unit(self, compiled, path)
-            self._modules[path] = unit
+        if unit is not None:
+            return unit
+        found = self.host.load_module(path, self.place())
+        same = (found.name, found.hash)
+        if same in self._files:  # the same file under another path
+            self._modules[path] = self._files[same]
+            return self._files[same]
+        try:
+            compiled = Compiled(found.code)
+        except ValueError as error:
+            raise ScriptError("ImportError", f"module '{path}': {error}") from None
+        unit = Unit(self, compiled, path)
+        self._modules[path] = self._files[same] = unit  # before it runs, for modules may load each other
+        try:
             unit.run(self.at)
+        except BaseException:
+            del self._modules[path], self._files[same]
+            raise
         return unit
 
 
@@ -770,6 +797,14 @@ class Unit:
         if len(self.plugins) == 1 and self.compiled.meta.get("one_plugin"):
             return self.plugins[0].field(name)
         return self.members[name]() if name in self.public and name in self.members else None
+
+    def imported(self, name: str) -> Any:
+        """A public member; ImportError when there is none."""
+        one = self.plugins[0] if len(self.plugins) == 1 and self.compiled.meta.get("one_plugin") else None
+        known = {*one.functions, *one.this} if one is not None else self.public & self.members.keys()
+        if name not in known:
+            raise ScriptError("ImportError", f"module '{self.path}' has no '{name}'")
+        return self.member(name)
 
     def call_member(self, name: str, args: list[Any], named: dict[str, Any]) -> Any:
         """Calls a public member; UnknownFunction when there is none."""
@@ -880,7 +915,10 @@ def _position(code: CodeType, lasti: int) -> tuple[int, int]:
 
 def _shown(code: CodeType) -> str:
     """The name of a function for a stack: the script itself is `main`."""
-    return code.co_name.removeprefix("v_").removeprefix("@").partition("@")[0]
+    name = code.co_name
+    if name.startswith("v_"):
+        return name[2:].partition("@")[0]
+    return "main" if name == "@main" else "lambda"
 
 
 _NO_METHODS: Final[dict[str, Method]] = {}
@@ -923,7 +961,6 @@ def _helpers(rt: Runtime, unit: Unit) -> dict[str, Any]:
         "@format": formatted,
         "@field": field,
         "@element": element,
-        "@part": part,
         "@pairs": pairs,
         "@pair": pair,
         "@elements": elements,
@@ -950,11 +987,11 @@ _RUNTIME: Final = (
     "memory_scope", "ambient", "signal", "unbound", "unset", "call", "call_named", "invoke", "invoke_named",
     "effect", "receiver", "call_library", "unknown_function", "run_handler", "caught", "thrown", "is_error",
     "set_field", "set_element", "constant", "counted", "taken_apart", "joined", "dict_of", "named_args", "awaited",
-    "regex", "construct", "entry_field", "has_field", "module", "imported",
+    "part", "regex", "construct", "entry_field", "has_field", "module", "imported",
 )  # fmt: skip
 _FIXED: Final = (
     "fuel", "zip", "type", "len", "append", "enumerate", "type_error", "unbound_error", "int", "str", "list", "range",
-    "span", "absent", "unset_box", "text", "format", "field", "element", "part", "pairs", "pair", "elements", "key",
+    "span", "absent", "unset_box", "text", "format", "field", "element", "pairs", "pair", "elements", "key",
     "catchable", "host", "verb", "begin", "handler", "command", "timer", "plugin", "configured", "name",
 )  # fmt: skip
 HELPERS: Final = frozenset(f"@{name}" for name in (*_FIXED, *_OPERATORS, *_RUNTIME))

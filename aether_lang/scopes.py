@@ -26,7 +26,7 @@ _RESULT_NAMES: Final = {"run": "as", "summarize": "into", "detect": "into"}
 class Binding:
     """One variable: where it lives and what is known about it."""
 
-    __slots__ = ("boxed", "captured", "const", "declared", "function", "kind", "loose", "name", "py", "values")
+    __slots__ = ("boxed", "captured", "const", "declared", "function", "kind", "lazy", "loose", "name", "py", "values")
 
     def __init__(self, name: str, py: str, function: "FunctionScope") -> None:
         """`py` is its name in the generated code."""
@@ -39,6 +39,7 @@ class Binding:
         self.captured = False
         self.boxed = False
         self.loose = False
+        self.lazy = False
         self.declared: nodes.Function | nodes.Handler | None = None
 
     @property
@@ -193,7 +194,7 @@ class Scopes:
                 yield from self._created(child.body.body, frozenset(lets | {child.name or ""}))
             elif isinstance(child, nodes.Comprehension):
                 yield from self._created(_children(child), frozenset(lets | set(child.names)))
-            elif not isinstance(child, nodes.Function | nodes.Lambda | nodes.Handler | nodes.Command | nodes.Timer):
+            elif not isinstance(child, _OF_THEIR_OWN):
                 for name in _written(child):
                     if name not in lets:
                         yield name
@@ -302,13 +303,14 @@ class Scopes:
             self._plugin(node, block)
         elif isinstance(node, nodes.Define):
             self._expression(node.value, block)
-            binding = block.bindings[node.name]
+            binding = block.bindings.get(node.name) or self._bind(node.name, block)
             binding.values.append(node.value)
             block.active.add(node.name)
             self.names[id(node)] = binding
         elif isinstance(node, nodes.Use | nodes.FromImport):
             for name in (node.name,) if isinstance(node, nodes.Use) else node.names:
-                self._assign(name, block, "any")
+                binding = self._assign(name, block, "any")
+                binding.lazy = binding.lazy or isinstance(node, nodes.FromImport)
         else:
             self._rest(node, block)
 
@@ -320,7 +322,7 @@ class Scopes:
             return
         name = node.target.name
         if node.declare is not None:
-            binding = block.bindings[name]
+            binding = block.bindings.get(name) or self._bind(name, block)
             block.active.add(name)
             binding.values.append(node.value if node.value is not None else "null")
             self._sure.add(binding)
@@ -339,9 +341,22 @@ class Scopes:
         for part in (node.config, node.state, *node.fields, *node.sections):
             if part is not None:
                 self._statement(part, scope)
+        self._bind_fields(node, scope)
         for member in (*node.functions, *node.handlers, *node.timers):
             self._statement(member, scope)
         self._statements(node.statements, scope)
+
+    def _bind_fields(self, node: nodes.Plugin, scope: BlockScope) -> None:
+        """The fields, sections and variables of a plugin block are names in its functions. Bound once the fields are
+        walked: between themselves they are symbols."""
+        for name in (*(entry.key for entry in node.fields), *(section.name for section in node.sections)):
+            if name.isidentifier() and name not in scope.bindings:
+                self._bind(name, scope).values.append("any")
+        for statement in node.statements:
+            if isinstance(statement, nodes.Assign) and statement.declare is not None:
+                name = getattr(statement.target, "name", "")
+                if name and name not in scope.bindings:
+                    self._bind(name, scope, active=False).const = statement.declare == "const"
 
     def _rest(self, node: Any, block: BlockScope) -> None:
         """What has no rule of its own: blocks get scopes, targets are assigned, names found."""
@@ -375,6 +390,8 @@ class Scopes:
                 else:
                     self._expression(node.body, root)
                 self._sure = sure
+        elif isinstance(node, nodes.TextPhrase):
+            pass  # its slots are shown to tools, at run time it is text
         elif isinstance(node, nodes.Comprehension):
             self._comprehension(node, block)
         elif isinstance(node, nodes.MethodCall) and self._inlines(node, block):
@@ -399,6 +416,8 @@ class Scopes:
     def _inlines(self, node: nodes.MethodCall, block: BlockScope) -> bool:
         if node.method not in INLINED or node.safe or len(node.args) != 1 or node.args[0].name is not None:
             return False
+        if isinstance(node.receiver, nodes.Name) and self.find(node.receiver.name, block) is None:
+            return False  # a plugin, an agent or an ambient value
         function = node.args[0].value
         return (
             isinstance(function, nodes.Lambda)
@@ -521,6 +540,15 @@ _KINDS: Final[dict[type, Kind]] = {
     nodes.Comprehension: "list",
     nodes.DictExpr: "dict",
 }
+_OF_THEIR_OWN: Final = (
+    nodes.Function,
+    nodes.Lambda,
+    nodes.Handler,
+    nodes.Command,
+    nodes.Timer,
+    nodes.TextPhrase,
+)
+"""Nodes that create no names in the function around them: other functions, and text that only looks like code."""
 _STATEMENTS: Final = (*nodes.Stmt.__args__, nodes.Catch, nodes.Case, nodes.Branch)  # type: ignore[attr-defined]
 _PURE: Final = (
     nodes.Null,

@@ -22,6 +22,9 @@ MAX_NESTING: Final = 100
 """How deep a value may nest when it becomes text or JSON."""
 MAX_LEAVING: Final = 28
 """How deep a value may nest that leaves the script: a frame of 32 levels wraps it in up to four of its own."""
+MAX_PIECES: Final = 1 << 20
+"""How many pieces a value may have that is rendered, leaves the script or is looked up by value. A small value that
+holds one list many times over has more of them than any memory, so they are counted and not only measured."""
 _INT_BOUND: Final = 1 << MAX_INT_BITS
 
 
@@ -108,7 +111,7 @@ class ErrorValue:
         put(self, "column", column)
         put(self, "file", file)
         put(self, "stack", stack)
-        put(self, "data", data)
+        put(self, "data", copied(data))
         put(self, "cause", cause)
         put(self, "retryable", retryable)
 
@@ -251,7 +254,8 @@ def function_name(value: Any) -> str:
     """The name a function was given in the script, `lambda` if none."""
     if type(value) is Builtin:
         return value.name
-    return str(value.__code__.co_name).removeprefix("v_")
+    name = str(value.__code__.co_name)
+    return name[2:].partition("@")[0] if name.startswith("v_") else "lambda"
 
 
 def identity(value: Any) -> Any:
@@ -263,10 +267,8 @@ def identity(value: Any) -> Any:
         return ("b", value)
     if kind_of is int or kind_of is float:
         return ("n", value)
-    if kind_of is list:
-        return ("l", *map(identity, value))
-    if kind_of is dict:
-        return ("d", frozenset((key, identity(v)) for key, v in value.items()))
+    if kind_of is list or kind_of is dict:
+        return _identity_of_parts(value, [MAX_PIECES], 0)
     if kind_of is ScriptSet:
         return ("s", frozenset(value.elements))
     if kind_of is ErrorValue:
@@ -276,20 +278,66 @@ def identity(value: Any) -> Any:
     return ("o", id(value))
 
 
+def _identity_of_parts(value: Any, left: list[int], depth: int) -> Any:
+    """`identity` of a list or dict; `left` holds how many pieces are still allowed."""
+    kind_of = type(value)
+    if kind_of is not list and kind_of is not dict:
+        return identity(value)
+    _count_pieces(left, value)
+    if depth >= MAX_NESTING:
+        raise too_deep(MAX_NESTING)
+    if kind_of is list:
+        return ("l", *[_identity_of_parts(v, left, depth + 1) for v in value])
+    return ("d", frozenset((key, _identity_of_parts(v, left, depth + 1)) for key, v in value.items()))
+
+
+def _count_pieces(left: list[int], value: Any) -> None:
+    left[0] -= len(value) + 1
+    if left[0] < 0:
+        raise limit_error("pieces", MAX_PIECES, "the value has too many pieces")
+
+
+def too_deep(levels: int) -> ScriptError:
+    """The error of a value that nests deeper than something can take."""
+    return ScriptError("ValueError", f"the value nests deeper than {levels}, or holds itself")
+
+
 def equal(a: Any, b: Any) -> bool:
     """`a == b`: deep, by value, without conversion; bools are no numbers here (6.2)."""
     of_a, of_b = type(a), type(b)
     if of_a is of_b:
-        if of_a is list:
-            return len(a) == len(b) and all(map(equal, a, b))
-        if of_a is dict:
-            return len(a) == len(b) and all(key in b and equal(v, b[key]) for key, v in a.items())
+        if of_a is list or of_a is dict:
+            return a is b or _equal_parts(a, b)
         if of_a is ScriptSet or of_a is ErrorValue or of_a is Regex:
             return bool(identity(a) == identity(b))
         return bool(a == b)
     if (of_a is int and of_b is float) or (of_a is float and of_b is int):
         return bool(a == b)
     return False
+
+
+_ABSENT: Final = object()
+
+
+def _equal_parts(a: Any, b: Any) -> bool:
+    """Two lists or two dicts, without recursion: each pair of parts is looked at once, however often it is held."""
+    work = [(a, b)]
+    seen: set[tuple[int, int]] = set()
+    while work:
+        a, b = work.pop()
+        if len(a) != len(b):
+            return False
+        rows = zip(a, b, strict=True) if type(a) is list else ((v, b.get(key, _ABSENT)) for key, v in a.items())
+        for x, y in rows:
+            of = type(x)
+            if (of is list or of is dict) and type(y) is of:
+                pair_of = (id(x), id(y))
+                if x is not y and pair_of not in seen:
+                    seen.add(pair_of)
+                    work.append((x, y))
+            elif not equal(x, y):
+                return False
+    return True
 
 
 def compare(a: Any, b: Any) -> int | None:
@@ -317,7 +365,7 @@ def contains(container: Any, x: Any) -> bool:
     if of is list:
         if any(equal(x, element) for element in container):
             return True
-        return type(x) is list and bool(x) and all(any(equal(part, e) for e in container) for part in x)
+        return type(x) is list and bool(x) and _holds_all(container, x)
     if of is dict:
         return type(x) in _SCALARS and key_text(x) in container
     if of is str:
@@ -327,6 +375,14 @@ def contains(container: Any, x: Any) -> bool:
     raise ScriptError("TypeError", f"cannot look for a value in {kind(container)}")
 
 
+def _holds_all(container: list[Any], wanted: list[Any]) -> bool:
+    if len(container) * len(wanted) < _WORTH_A_TABLE:
+        return all(any(equal(part, e) for e in container) for part in wanted)
+    known = {identity(e) for e in container}
+    return all(identity(part) in known for part in wanted)
+
+
+_WORTH_A_TABLE: Final = 10_000
 _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 
 
@@ -397,7 +453,9 @@ def _write_json(value: Any, indent: int, margin: str, out: list[str], depth: int
         out.append(text(value))
     elif of is list or of is ScriptSet or of is dict:
         if depth >= MAX_NESTING:
-            raise ScriptError("ValueError", f"the value nests deeper than {MAX_NESTING}, or holds itself")
+            raise too_deep(MAX_NESTING)
+        if len(out) > 4 * MAX_PIECES:
+            raise limit_error("pieces", MAX_PIECES, "the value has too many pieces")
         inner = margin + " " * indent if indent else ""
         opening, closing = "{}" if of is dict else "[]"
         out.append(opening)
@@ -412,12 +470,16 @@ def _write_json(value: Any, indent: int, margin: str, out: list[str], depth: int
         out.append(quoted(text(value)))
 
 
-def plain(value: Any, depth: int = 0) -> Any:
+def plain(value: Any) -> Any:
     """A copy of the value as plain data that may leave the script: null, bool, number, string, list, dict.
 
     Sets become lists, errors records, regexes and modules text. ValueError for numbers beyond 64 bits or not
-    finite and for nesting beyond `MAX_LEAVING`; TypeError for functions.
+    finite and for nesting beyond `MAX_LEAVING`; TypeError for functions; LimitError beyond `MAX_PIECES`.
     """
+    return _plain(value, 0, [MAX_PIECES])
+
+
+def _plain(value: Any, depth: int, left: list[int]) -> Any:
     of = type(value)
     if of is str or value is None or of is bool:
         return value
@@ -428,27 +490,41 @@ def plain(value: Any, depth: int = 0) -> Any:
     if of is float:
         return checked(value)
     if depth >= MAX_LEAVING:
-        raise ScriptError("ValueError", f"the value nests deeper than {MAX_LEAVING}, or holds itself")
+        raise too_deep(MAX_LEAVING)
     if of is dict:
-        return {key: plain(v, depth + 1) for key, v in value.items()}
+        _count_pieces(left, value)
+        return {key: _plain(v, depth + 1, left) for key, v in value.items()}
     if of is list or of is ScriptSet:
-        return [plain(v, depth + 1) for v in value]
+        _count_pieces(left, value)
+        return [_plain(v, depth + 1, left) for v in value]
     if of is ErrorValue:
-        return plain(value.record(), depth + 1)
+        return _plain(value.record(), depth + 1, left)
     if of is Future:
-        return plain(value.get(), depth + 1)
+        return _plain(value.get(), depth + 1, left)
     if of is Regex or of is Receiver:
         return text(value)
     raise ScriptError("TypeError", f"{text(value)} cannot leave the script: functions are no data")
 
 
 def copied(value: Any) -> Any:
-    """A deep copy of plain data; anything else is given as it is."""
+    """A deep copy of plain data; anything else is given as it is. What the value holds twice, or within itself, its
+    copy holds in the same way."""
+    return _copied(value, {}) if type(value) is dict or type(value) is list else value
+
+
+def _copied(value: Any, made: dict[int, Any]) -> Any:
+    if type(value) is not dict and type(value) is not list:
+        return value
+    found = made.get(id(value))
+    if found is not None:
+        return found
+    copy: Any = {} if type(value) is dict else []
+    made[id(value)] = copy
     if type(value) is dict:
-        return {key: copied(v) for key, v in value.items()}
-    if type(value) is list:
-        return [copied(v) for v in value]
-    return value
+        copy.update({key: _copied(v, made) for key, v in value.items()})
+    else:
+        copy.extend([_copied(v, made) for v in value])
+    return copy
 
 
 def field(value: Any, name: str) -> Any:

@@ -333,6 +333,12 @@ def _run(rt: Room, phrase: Phrase) -> Any:
     return _declared(rt, phrase, "intent")
 
 
+def _assistant(rt: Room, phrase: Phrase) -> Any:
+    result = _declared(rt, phrase, "ai")
+    rt.outputs["response"] = result
+    return result
+
+
 def _use(rt: Room, phrase: Phrase) -> Any:
     if "plugin" in phrase.keys:
         name, args = text(phrase.keys["plugin"]), phrase.values
@@ -401,6 +407,7 @@ _CORE: Final[dict[str, Verb]] = {
     "evolve": _learn,
     "run": _run,
     "use": _use,
+    "assistant": _assistant,
     "trigger": _event,
     "emit": _event,
     "detect": _detect,

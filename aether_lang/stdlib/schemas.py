@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ..methods import Room
-from ..regex import Regex, RegexError
-from ..values import ScriptError, equal, kind, text
+from ..regex import MAX_PATTERN, Regex, RegexError
+from ..values import ScriptError, equal, kind, limit_error, text
 
 MAX_ERRORS: Final = 20
 MAX_DEPTH: Final = 64
@@ -21,14 +21,41 @@ _TYPES: Final[dict[str, Callable[[Any], bool]]] = {
 }
 
 
-def validate_schema(_rt: Room, v: Any, schema: Any) -> dict[str, Any]:
-    """`{valid, errors}`; each error is `{path, message}` with a JSON pointer."""
+_KEYWORDS: Final[dict[str, tuple[type, ...]]] = {
+    "enum": (list,),
+    "properties": (dict,),
+    "required": (list,),
+    "anyOf": (list,),
+    "oneOf": (list,),
+    "minimum": (int, float),
+    "maximum": (int, float),
+    "minLength": (int, float),
+    "maxLength": (int, float),
+    "pattern": (str,),
+}
+"""What the value of a keyword must be; null counts as absent."""
+
+
+def validate_schema(rt: Room, v: Any, schema: Any) -> dict[str, Any]:
+    """`{valid, errors}`; each error is `{path, message}` with a JSON pointer. Each value looked at costs a step."""
     errors: list[Any] = []
-    _check(v, schema, "", errors, 0)
+    _check(rt, v, schema, "", errors, 0)
     return {"valid": not errors, "errors": errors[:MAX_ERRORS]}
 
 
-def _check(v: Any, schema: Any, path: str, errors: list[Any], depth: int) -> None:
+def _check_keywords(schema: dict[str, Any]) -> None:
+    """ValueError for a keyword whose value is of the wrong type."""
+    for word, wanted in _KEYWORDS.items():
+        value = schema.get(word)
+        if value is not None and type(value) not in wanted:
+            raise ScriptError("ValueError", f"'{word}' of a schema cannot be {kind(value)}")
+    for name in schema.get("required") or []:
+        if type(name) is not str:
+            raise ScriptError("ValueError", f"'required' of a schema lists names, not {kind(name)}")
+
+
+def _check(rt: Room, v: Any, schema: Any, path: str, errors: list[Any], depth: int) -> None:
+    rt.spend(1)
     if type(schema) is bool:
         if not schema:
             errors.append({"path": path, "message": "no value is allowed here"})
@@ -37,6 +64,7 @@ def _check(v: Any, schema: Any, path: str, errors: list[Any], depth: int) -> Non
         raise ScriptError("TypeError", f"a schema is a dict, not {kind(schema)}")
     if depth > MAX_DEPTH:
         raise ScriptError("ValueError", f"the schema nests deeper than {MAX_DEPTH}")
+    _check_keywords(schema)
 
     def wrong(message: str) -> None:
         errors.append({"path": path, "message": message})
@@ -55,8 +83,8 @@ def _check(v: Any, schema: Any, path: str, errors: list[Any], depth: int) -> Non
     if "enum" in schema and not any(equal(v, choice) for choice in schema["enum"] or []):
         wrong(f"expected one of {text(schema['enum'])}")
     _check_size(v, schema, wrong)
-    _check_parts(v, schema, path, errors, depth)
-    _check_choices(v, schema, path, errors, depth)
+    _check_parts(rt, v, schema, path, errors, depth)
+    _check_choices(rt, v, schema, path, errors, depth)
 
 
 def _check_size(v: Any, schema: dict[str, Any], wrong: Callable[[str], None]) -> None:
@@ -71,6 +99,8 @@ def _check_size(v: Any, schema: dict[str, Any], wrong: Callable[[str], None]) ->
         if schema.get("maxLength") is not None and len(v) > schema["maxLength"]:
             wrong(f"longer than {text(schema['maxLength'])} characters")
         if schema.get("pattern") is not None:
+            if len(schema["pattern"]) > MAX_PATTERN:
+                raise limit_error("pattern", MAX_PATTERN, "the pattern of the schema has too many characters")
             try:
                 fits = Regex(schema["pattern"]).test(v)
             except RegexError as error:
@@ -79,7 +109,7 @@ def _check_size(v: Any, schema: dict[str, Any], wrong: Callable[[str], None]) ->
                 wrong(f"does not match {schema['pattern']}")
 
 
-def _check_parts(v: Any, schema: dict[str, Any], path: str, errors: list[Any], depth: int) -> None:
+def _check_parts(rt: Room, v: Any, schema: dict[str, Any], path: str, errors: list[Any], depth: int) -> None:
     if type(v) is dict:
         known = schema.get("properties") or {}
         errors.extend(
@@ -90,19 +120,19 @@ def _check_parts(v: Any, schema: dict[str, Any], path: str, errors: list[Any], d
         extra = schema.get("additionalProperties", True)
         for key, value in v.items():
             if key in known:
-                _check(value, known[key], f"{path}/{_pointer(key)}", errors, depth + 1)
+                _check(rt, value, known[key], f"{path}/{_pointer(key)}", errors, depth + 1)
             elif extra is not True:
-                _check(value, extra, f"{path}/{_pointer(key)}", errors, depth + 1)
+                _check(rt, value, extra, f"{path}/{_pointer(key)}", errors, depth + 1)
             if len(errors) >= MAX_ERRORS:
                 return
     if type(v) is list and schema.get("items") is not None:
         for n, value in enumerate(v):
-            _check(value, schema["items"], f"{path}/{n}", errors, depth + 1)
+            _check(rt, value, schema["items"], f"{path}/{n}", errors, depth + 1)
             if len(errors) >= MAX_ERRORS:
                 return
 
 
-def _check_choices(v: Any, schema: dict[str, Any], path: str, errors: list[Any], depth: int) -> None:
+def _check_choices(rt: Room, v: Any, schema: dict[str, Any], path: str, errors: list[Any], depth: int) -> None:
     for word in ("anyOf", "oneOf"):
         choices = schema.get(word)
         if choices is None:
@@ -110,7 +140,7 @@ def _check_choices(v: Any, schema: dict[str, Any], path: str, errors: list[Any],
         hits = 0
         for choice in choices:
             found: list[Any] = []
-            _check(v, choice, path, found, depth + 1)
+            _check(rt, v, choice, path, found, depth + 1)
             hits += not found
         if hits == 0 or (word == "oneOf" and hits > 1):
             errors.append({"path": path, "message": f"fits {hits} of the {len(choices)} choices of {word}"})

@@ -82,3 +82,20 @@ def test_the_capabilities_in_reach_are_listed(text: str, expected: list[str]) ->
 def test_a_deep_tree_is_checked_without_recursion() -> None:
     assert codes("a = 1\nx = " + " + ".join(["a"] * 700)) == []
     assert codes("a = 1\n" + "".join(f"{' ' * depth}if a:\n" for depth in range(700)) + " " * 700 + "log a") == []
+
+
+@pytest.mark.parametrize(
+    "call", ["rollback('t')", "manifest()", "setTimeout(() => 1, 5)", "clearTimeout(1)", "retry('x')"]
+)
+def test_functions_that_are_not_there_yet_are_named(call: str) -> None:
+    found = check(call)
+    assert [finding.code for finding in found if not finding.is_warning] == ["AE190"]
+    assert found[0].message == f"not available yet: `{call.partition('(')[0]}()`"
+
+
+def test_a_function_of_the_script_may_bear_the_name_of_one_that_is_not_there_yet() -> None:
+    assert codes("fn retry(x) { return x }\nretry(1)") == []
+
+
+def test_variables_of_a_plugin_block_are_known_in_its_functions() -> None:
+    assert codes("plugin p {\n  let x = 1\n  capabilities: [memory.read]\n  on_run { return x }\n}") == []

@@ -10,6 +10,7 @@ from aether_lang.errors import AetherError
 from aether_lang.host import LoadedModule, LocalHost
 from aether_lang.parser import parse
 from aether_lang.program import Outcome, run
+from aether_lang.runtime import Compiled
 from aether_lang.values import Place, ScriptError
 
 
@@ -568,3 +569,116 @@ def test_what_this_version_does_not_run_is_refused_with_its_place(source: str) -
 def test_a_long_chain_compiles() -> None:
     assert result("return " + " + ".join(["1"] * 300)) == 300
     assert result("let f = x => x\nreturn " + " + ".join(["f(1)"] * 150)) == 150
+
+
+def test_a_method_with_a_lambda_on_an_unknown_name_says_that_the_name_is_unknown() -> None:
+    for method in ("map", "filter", "sort_by", "any", "find", "sum"):
+        found = error(f"typo.{method}(x => x)")
+        assert (found["type"], found["message"].split(",")[0]) == ("NameError", "nothing is bound to 'typo'")
+
+
+def test_an_arrow_inside_a_text_value_binds_nothing() -> None:
+    assert result("note: left turn -> home\nreturn note") == "left turn -> home"
+    assert error("note: left turn -> home\nreturn home")["type"] == "NameError"
+
+
+def test_two_handlers_of_one_name_both_run_and_the_later_one_is_the_function() -> None:
+    host = Recorder()
+    source = "when x:\n  log 1\nend\nwhen x:\n  log 2\nend\nemit('x')\nx()"
+    assert script(source, host).state == "completed"
+    assert [message for _, message, _ in host.records] == ["1", "2", "2"]
+    block = "plugin p { on t { log 'a' }\n on t { log 'b' }\n on_run { emit('t') } }"
+    assert script(block, host := Recorder()).state == "completed"
+    assert [message for _, message, _ in host.records] == ["a", "b"]
+
+
+def test_fields_sections_and_variables_of_a_plugin_block_are_names_in_its_functions() -> None:
+    source = """plugin p {
+      limit: 5
+      other: limit
+      box { size: 2 }
+      let runs = 1
+      on_run { runs += 1
+        return [limit, other, box.size, runs, self.limit] }
+    }"""
+    assert result(source) == [5, "limit", 2, 2, 5]
+
+
+def test_capabilities_of_a_plugin_block_are_words_and_not_fields_of_variables() -> None:
+    compiled = compile_module(
+        parse("plugin p { capabilities: [memory.read, log]\n on_run { return self.capabilities } }")
+    )
+    assert run(compiled, Recorder()).result == ["memory.read", "log"]
+    assert Compiled(compiled).meta["plugins"][0]["fields"]["capabilities"] == ["memory.read", "log"]
+
+
+def test_names_from_a_module_load_it_when_they_are_first_read() -> None:
+    host = library(a__b="fn f(x) { return x * 2 }\nlet g = 5\nfn inc() { g = g + 1 }")
+    assert result("from no/where import f\nreturn 1", host) == 1
+    assert error("from no/where import f\nf()", host)["type"] == "ImportError"
+    assert result("from a/b import f, g, inc\ninc()\nreturn [f(1), g + 1, [1].map(f), '' + g]", host) == [
+        2,
+        7,
+        [2],
+        "6",
+    ]
+    assert error("from a/b import nothing\nreturn nothing", host)["message"] == "module 'a/b' has no 'nothing'"
+
+
+def test_one_file_under_two_paths_is_one_module() -> None:
+    code = compile_module(parse("let n = 0\nfn inc() { n += 1\n return n }", "b"))
+    host = Recorder()
+    host._modules = lambda _: LoadedModule(code, "/root/a/b.aether", "hash")
+    assert result('use a/b\nimport "vendor/a/b" as c\nb.inc()\nreturn c.inc()', host) == 2
+
+
+def test_a_module_that_fails_fails_again_at_the_next_use() -> None:
+    host = library(a__b="throw 'boom'")
+    source = "use a/b\nlet said = []\nfor i in 2 { try { b.f() } catch (e) { said.append(e.message) } }\nreturn said"
+    assert result(source, host) == ["boom", "boom"]
+
+
+def test_an_assistant_line_asks_the_model_and_keeps_the_answer() -> None:
+    host = Recorder(ai__verb="done")
+    assert result('assistant: "tidy up"\nreturn $response', host) == "done"
+    assert host.calls[-1][2]["target"] == "tidy up"
+
+
+def test_where_may_have_a_colon_before_its_condition() -> None:
+    rows = [{"n": 1}, {"n": 2}]
+    assert result("x = recall things from shelf where: n > 1\nreturn x", Recorder(memory__recall=rows)) == [{"n": 2}]
+
+
+def test_lambdas_have_no_inner_name_in_texts_and_stacks() -> None:
+    assert result("fn f() { let g = 1\n return g }\nreturn [str(x => x), str(f)]") == ["<fn lambda>", "<fn f>"]
+    stack = error("let g = () => h()\nfn h() { throw 'x' }\ng()")["stack"]
+    assert [entry["function"] for entry in stack] == ["h", "lambda", "main"]
+
+
+def test_the_data_of_an_error_is_that_of_the_moment_it_was_made() -> None:
+    assert result("let d = {n: 1}\nlet e = error('x', data=d)\nd.n = 2\ne.data.n = 3\nreturn e.data.n") == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "throw {message: 'm', type: [1]}",
+        "error('x', type={})",
+        "new Error('x', [1])",
+        "sleep(1, {})",
+        "random_int([], 1)",
+    ],
+)
+def test_a_wrong_argument_never_becomes_an_error_of_ours(source: str) -> None:
+    ended = script(source)
+    assert ended.private is None
+    assert ended.error is not None
+    assert ended.error["type"] in ("UserError", "ValueError", "TypeError")
+
+
+def test_functions_called_with_too_few_arguments_by_call_and_apply_get_null() -> None:
+    assert result("return [(x => x).call(null), ((a, b = 2) => [a, b]).apply(null, [1])]") == [None, [1, 2]]
+
+
+def test_library_functions_serve_as_reducers_and_as_keys() -> None:
+    assert result("return [[1, 5, 2].reduce(max, 0), ['bbb', 'a'].sort(len)]") == [5, ["a", "bbb"]]

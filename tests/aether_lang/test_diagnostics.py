@@ -185,3 +185,17 @@ def test_time_grows_no_faster_than_the_text(piece: str) -> None:
 
     small, large = 4_000 // len(piece), 32_000 // len(piece)
     assert seconds(large) < 8 * 4 * max(seconds(small), 0.002)
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "message"),
+    [
+        ("-> x", 1, "nothing stands before '->'"),
+        ('"a" "b" -> c', 5, "two words side by side: '\"a\"' and '\"b\"'"),
+        ("1 -> x y", 8, "two words side by side: 'x' and 'y'"),
+        ("1 -> x -> y", 3, "this cannot follow an expression"),
+    ],
+)
+def test_an_arrow_binds_one_value_to_one_name(text: str, column: int, message: str) -> None:
+    found = check(text)[0]
+    assert (found.column, found.message) == (column, message)

@@ -357,3 +357,41 @@ def test_what_inline_plus_doubles_between_two_slices_ends_at_the_process_limit()
         check=False,
     )
     assert found.stdout.strip() == "LimitError", found.stderr
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "x.index_of(-1)",
+        "x.includes(-1)",
+        "-1 in x",
+        "x == y",
+        "sum(x)",
+        "x.join('')",
+        "x.insert(0, 1).pop()",
+        "x.sort()",
+    ],
+)
+def test_work_of_the_library_on_large_values_is_under_the_clock(body: str) -> None:
+    began = time.monotonic()
+    source = f"let x = range(40000)\nlet y = range(40000)\nwhile true {{ {body} }}"
+    found = script(source, active_s=0.3, steps=10**9).error
+    assert found is not None
+    assert found["data"]["limit"] == "active_s"
+    assert time.monotonic() - began < 5
+
+
+def test_slices_are_charged_as_they_are_made() -> None:
+    source = "let x = range(40000)\nlet kept = []\nfor i in 4000 { kept.append(x[0:]) }"
+    found = script(source, charged_mb=8).error
+    assert found is not None
+    assert found["data"]["limit"] == "charged_mb"
+
+
+def test_too_deep_a_call_ends_the_run_and_not_each_branch_of_it() -> None:
+    source = "fn f(n) { try { return f(n + 1) } finally { f(n + 1) } }\nf(0)"
+    began = time.monotonic()
+    found = script(source).error
+    assert found is not None
+    assert found["data"] == {"limit": "depth", "value": SHIPPED["depth"]}
+    assert time.monotonic() - began < 2

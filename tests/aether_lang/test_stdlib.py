@@ -266,3 +266,40 @@ def test_a_missing_capability_is_named_in_the_error() -> None:
     assert ended.error is not None
     assert ended.error["message"].startswith("missing capability: memory.write")
     assert ended.error["data"]["capability"] == "memory.write"
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        "{properties: [1]}",
+        "{required: [1]}",
+        "{pattern: 5}",
+        "{minimum: 'x'}",
+        "{enum: 1}",
+        "{anyOf: {}}",
+        "{minLength: 'x'}",
+    ],
+)
+def test_a_schema_with_a_keyword_of_the_wrong_type_is_refused(schema: str) -> None:
+    found = outcome(f"return validate_schema({{a: 1}}, {schema})").error
+    assert found is not None
+    assert (found["type"], "of a schema" in found["message"]) == ("ValueError", True)
+
+
+def test_a_schema_whose_choices_multiply_ends_by_the_steps_it_takes() -> None:
+    source = "let s = {type: 'string'}\nfor i in 60 { s = {anyOf: [s, s]} }\nreturn validate_schema(1, s)"
+    found = outcome(source, limits={"steps": 20_000}).error
+    assert found is not None
+    assert found["data"] == {"limit": "steps", "value": 20_000}
+
+
+def test_a_pattern_of_a_schema_has_the_limit_of_all_patterns() -> None:
+    found = outcome("return validate_schema('a', {pattern: 'a' * 501})").error
+    assert found is not None
+    assert found["type"] == "LimitError"
+
+
+def test_random_int_needs_a_lower_and_an_upper_end() -> None:
+    found = outcome("return random_int(5, 1)").error
+    assert found is not None
+    assert found["message"] == "random_int needs a lower and an upper end, not 5 and 1"

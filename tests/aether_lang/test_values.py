@@ -410,3 +410,52 @@ def test_kinds_are_named_in_the_words_of_the_reference() -> None:
     values = [None, True, 1, 1.5, "", [], {}, FUNCTION, ERROR, Regex("a"), ScriptSet()]
     names = ["null", "bool", "int", "float", "string", "list", "dict", "function", "error", "regex", "set"]
     assert [kind(value) for value in values] == names
+
+
+def doubled(levels: int) -> list[Any]:
+    """A list of two pieces, each the one list of the level below: small, and with 2 ** levels leaves."""
+    value: list[Any] = [1]
+    for _ in range(levels):
+        value = [value, value]
+    return value
+
+
+def test_two_values_that_hold_one_list_many_times_over_are_compared_at_once() -> None:
+    assert equal(doubled(60), doubled(60))
+    assert not equal([doubled(60), 1], [doubled(60), 2])
+    assert contains([doubled(60)], doubled(60))
+
+
+def test_values_that_hold_themselves_can_be_compared() -> None:
+    a: list[Any] = [1]
+    b: list[Any] = [1]
+    a.append(a)
+    b.append(b)
+    assert equal(a, b)
+    assert not equal(a, [1, [2]])
+
+
+def test_values_nested_deeper_than_python_recurses_can_be_compared() -> None:
+    a: list[Any] = []
+    b: list[Any] = []
+    for _ in range(50_000):
+        a, b = [a], [b]
+    assert equal(a, b)
+    assert not equal(a, [b])
+
+
+@pytest.mark.parametrize("use", [text, plain, lambda v: ScriptSet([v])])
+def test_a_value_with_more_pieces_than_memory_holds_is_refused(use: Any) -> None:
+    with pytest.raises(LimitError, match="too many pieces"):
+        use(doubled(27))
+
+
+def test_a_copy_holds_twice_what_the_value_holds_twice() -> None:
+    made = ErrorValue("UserError", "x", data=doubled(60)).data
+    assert made[0] is made[1]
+
+
+def test_lists_in_lists_are_looked_up_by_a_table_when_they_are_long() -> None:
+    rows = [[n, {"n": n}] for n in range(2000)]
+    assert contains(rows, [[1999, {"n": 1999}], [0, {"n": 0}]] * 100)
+    assert not contains(rows, [[1999, {"n": 1999}], [0, {"n": 1}]] * 100)
