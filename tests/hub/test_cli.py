@@ -102,6 +102,7 @@ async def serving(*arguments: str) -> AsyncIterator[tuple[asyncio.subprocess.Pro
         *arguments,
         cwd=ROOT,
         env=environment(),
+        umask=0,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -249,7 +250,9 @@ async def test_an_expected_failure_is_one_line_and_a_bug_a_traceback(folders: li
     assert "RuntimeError: a bug" in err
 
 
-async def test_a_hub_says_where_it_is_answers_its_console_and_stops_when_told(folders: list[str]) -> None:
+async def test_a_hub_says_where_it_is_answers_its_console_and_stops_when_told(
+    folders: list[str], tmp_path: Path
+) -> None:
     async with serving(*folders) as (process, lines):
         text = "".join(lines)
         address = lines[0].split()[-1]
@@ -261,6 +264,9 @@ async def test_a_hub_says_where_it_is_answers_its_console_and_stops_when_told(fo
         assert json.loads(out)["status"] == "healthy"
         missing = await aether(*folders, "ask", "/nowhere")
         assert (missing[0], missing[2].splitlines()[-1]) == (1, "aether: nothing is at /nowhere")
+        # Whatever the umask of who started it: nothing in HOME is anybody else's to read.
+        for path in [tmp_path / "home", *(tmp_path / "home").rglob("*")]:
+            assert path.stat().st_mode & 0o077 == 0, path
         second = await aether("serve", *folders, "--port", "0")
         assert second[0] == 1
         assert f"(pid {process.pid})" in second[2]

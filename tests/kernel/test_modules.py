@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -210,11 +211,37 @@ async def test_a_call_that_outlives_the_drain_is_cut_with_a_code(tmp_path: Path)
         assert caught.value.code == "GENERATION_ENDED"
 
 
-async def test_while_state_is_handed_over_calls_wait_and_then_enter_the_new_generation(tmp_path: Path) -> None:
+async def by_script(kernel: Kernel) -> Any:
+    return await call(kernel, "hello.greet", "Ada")
+
+
+async def by_route(kernel: Kernel) -> Any:
+    route = next(owned for owned in kernel.table.routes if owned.item.path == "/api/hello/{name}")
+    return await kernel.serve(route, kernel.context(ALICE), {"name": "Ada"})
+
+
+async def by_service(kernel: Kernel) -> Any:
+    return await kernel.context(ALICE).service("greeter").greet("Ada")
+
+
+@pytest.mark.parametrize("door", [by_script, by_route, by_service])
+async def test_while_state_is_handed_over_calls_wait_and_then_enter_the_new_generation(
+    tmp_path: Path, door: Callable[[Kernel], Awaitable[Any]]
+) -> None:
     carrying = WAITING + "@hello.export_state\ndef export() -> int:\n    return 0\n"
     carrying += "@hello.import_state\ndef take(version: str, state: int) -> None: ...\n"
+    carrying += """
+from kernel import needs
+
+@hello.service("greeter")
+class Greeter:
+    @needs("plugin:read")
+    async def greet(self, ctx: Context, name: str) -> str:
+        return await greet(ctx, name)
+"""
     plugins = {"allow_all": ALLOW_ALL, "hello": greeter("Old", carrying)}
     async with running_kernel(tmp_path, plugins=plugins, overrides={"limits.pause_ms": 60_000}) as kernel:
+        assert await door(kernel) == "Old, Ada!"
         old = kernel.modules.get("hello").generation
         assert old is not None
         inside = asyncio.create_task(call(kernel, "hello.wait"))
@@ -222,8 +249,9 @@ async def test_while_state_is_handed_over_calls_wait_and_then_enter_the_new_gene
         drop(kernel, "hello", greeter("New", carrying))
         while old.paused is None:
             await asyncio.sleep(0)
-        queued = asyncio.create_task(call(kernel, "hello.greet", "Ada"))
-        await asyncio.sleep(0)
+        queued = asyncio.ensure_future(door(kernel))
+        for _ in range(10):
+            await asyncio.sleep(0)
         assert not queued.done()
         old.module.release.set()
         assert await queued == "New, Ada!"

@@ -259,17 +259,28 @@ async def test_when_the_whole_transaction_is_undone_nothing_of_it_is_acknowledge
 
     first = asyncio.create_task(store.write(blocks, namespace="t"))
     await asyncio.to_thread(entered.wait, 30)
+
     # What SQLite does by itself on some errors: the transaction of the group is gone.
+    def telling(word: str) -> Callable[[Tx], int]:
+        def write(tx: Tx) -> int:
+            tx.publish(f"t.{word}")
+            return int(insert(word)(tx))
+
+        return write
+
     group = [
         asyncio.create_task(store.write(fn, namespace="t"))
-        for fn in (insert("before"), lambda tx: tx._connection.execute("ROLLBACK"), insert("after"))
+        for fn in (telling("before"), lambda tx: tx._connection.execute("ROLLBACK"), telling("after"))
     ]
-    await asyncio.sleep(0)
-    release.set()
-    await first
-    results = await asyncio.gather(*group, return_exceptions=True)
+    assert store._bus is not None
+    with Recording(store._bus, "t.#") as told:
+        await asyncio.sleep(0)
+        release.set()
+        await first
+        results = await asyncio.gather(*group, return_exceptions=True)
     assert [type(result) for result in results] == [StorageError, StorageError, int]
     assert rows(store) == ["after"]
+    assert told.topics == ["t.after"]
 
 
 # -- effects
