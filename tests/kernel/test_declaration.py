@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from kernel.capabilities import Caller
 from kernel.kernel import Kernel
 from kernel.testing import ALLOW_ALL, Recording, kernel_config, running_kernel
@@ -91,28 +89,37 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("wrong", WRONG.values(), ids=list(WRONG))
-async def test_a_plugin_that_cannot_work_is_refused_at_the_start_and_as_an_edit(
-    tmp_path: Path, wrong: tuple[str, str]
-) -> None:
-    source, reason = wrong
-    async with running_kernel(tmp_path / "a", plugins={"allow_all": ALLOW_ALL, "bad": GOOD}) as kernel:
+async def test_an_edit_that_cannot_work_leaves_the_version_before_it_serving(tmp_path: Path) -> None:
+    async with running_kernel(tmp_path, plugins={"allow_all": ALLOW_ALL, "bad": GOOD}) as kernel:
         kernel.reserved["/mine/{}"] = "the test"
-        with Recording(kernel.bus, "module.reload_failed") as seen:
-            (kernel.config.paths.plugins / "bad.py").write_text(HEAD + source)
-            failed = await seen.wait_for("module.reload_failed")
-        assert reason in failed.data["error"]
-        assert failed.data["serving"] == 1
-        assert await kernel.context(CALLER).call("bad.word") == "good"
-        assert kernel.modules.get("bad").status == "active"
-    (tmp_path / "b").mkdir()
-    kernel = Kernel(kernel_config(tmp_path / "b", plugins={"allow_all": ALLOW_ALL, "bad": HEAD + source}))
+        beside, path = (kernel.config.paths.plugins / name for name in (".bad.new", "bad.py"))
+        for what, (source, reason) in WRONG.items():
+            with Recording(kernel.bus, "module.reload_failed") as seen:
+                beside.write_text(HEAD + source)
+                beside.rename(path)
+                failed = await seen.wait_for("module.reload_failed")
+            assert reason in failed.data["error"], what
+            assert failed.data["serving"] == 1, what
+            assert await kernel.context(CALLER).call("bad.word") == "good", what
+            module = kernel.modules.get("bad")
+            assert (module.status, reason in (module.reason or "")) == ("active", True), what
+
+
+async def test_plugins_that_cannot_work_do_not_keep_the_hub_from_coming_up(tmp_path: Path) -> None:
+    names = {what: f"bad{number}" for number, what in enumerate(WRONG)}
+    plugins = {"allow_all": ALLOW_ALL}
+    for what, name in names.items():
+        plugins[name] = (HEAD + WRONG[what][0]).replace('Plugin("bad"', f'Plugin("{name}"')
+    kernel = Kernel(kernel_config(tmp_path, plugins=plugins))
     kernel.reserved["/mine/{}"] = "the test"
     await kernel.start()
     try:
         assert kernel.state == "ready"
-        module = kernel.modules.get("bad")
-        assert (module.status, module.generation) == ("failed", None)
-        assert reason in (module.reason or "")
+        for what, name in names.items():
+            module = kernel.modules.get(name)
+            assert (module.status, module.generation) == ("failed", None), what
+            assert WRONG[what][1].replace("bad.f", f"{name}.f") in (module.reason or ""), (what, module.reason)
+        assert kernel.supervisor.stats().tasks == []
+        assert kernel.bus.subscriptions() == []
     finally:
         await kernel.stop()

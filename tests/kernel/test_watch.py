@@ -151,13 +151,13 @@ async def test_what_is_no_regular_file_holds_nobody_up(kernel: Kernel) -> None:
 
 
 async def test_any_mix_of_operations_ends_as_a_full_look_would(kernel: Kernel) -> None:
-    """300 operations, seed 23: whole writes, truncating writes, renames over, deletes, copies, broken versions."""
+    """150 operations, seed 23: whole writes, truncating writes, renames over, deletes, copies, broken versions."""
     chance = random.Random(23)
     folder = kernel.config.paths.plugins
     names = ["a", "b", "c", "d"]
     wanted: dict[str, str] = {}
     with Recording(kernel.bus, "module.reload_failed") as failed:
-        for step in range(300):
+        for step in range(150):
             name = chance.choice(names)
             path = folder / f"{name}.py"
             text = source(name, str(step), "# " + "x" * chance.choice([0, 100, 20_000]))
