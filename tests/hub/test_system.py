@@ -12,7 +12,7 @@ import pytest
 from hub.home import HomeLock
 from hub.serve import Server
 from hub.settings import HubSettings
-from kernel import Conflict, Kernel
+from kernel import ConfigError, Conflict, Kernel, StorageError
 from kernel.testing import ALLOW_ALL, kernel_config
 
 SICK = """
@@ -161,6 +161,33 @@ async def test_the_socket_is_the_owners_alone_and_gone_after_the_stop(start_hub:
     assert path.parent.stat().st_mode & 0o777 == 0o700
     await hub.server.stop()
     assert not path.exists()
+
+
+async def test_an_address_that_is_taken_is_named_with_what_to_do(tmp_path: Path, start_hub: Any) -> None:
+    taken = await start_hub()
+    with pytest.raises(ConfigError, match=rf"cannot listen on 127\.0\.0\.1:{taken.port}: .*choose another --port"):
+        await start_hub(port=taken.port)
+    home = tmp_path / "other"
+    home.mkdir()
+    (home / "hub.sock").write_text("a file of somebody's")
+    with pytest.raises(ConfigError, match=r"cannot listen on .*/other/hub\.sock: .*remove what lies there"):
+        await start_hub(home=home)
+    assert (home / "hub.sock").read_text() == "a file of somebody's"
+    long = tmp_path / ("x" * 100)
+    with pytest.raises(ConfigError, match="too long for a socket; choose a shorter --home"):
+        await start_hub(home=long)
+    assert (await taken.ask("GET", "/health")).status == 200
+
+
+async def test_a_hub_whose_store_is_damaged_does_not_start_and_lets_go_of_its_address(tmp_path: Path) -> None:
+    config = kernel_config(tmp_path, overrides={"hub.port": 0}, sections={"hub": HubSettings})
+    config.paths.database.write_bytes(b"no database" * 100)
+    server = Server(Kernel(config))
+    with pytest.raises(StorageError, match="restore the last backup"):
+        await server.start()
+    with pytest.raises(ConnectionError):
+        await asyncio.open_connection("127.0.0.1", server.port)
+    assert not (tmp_path / "hub.sock").exists()
 
 
 def test_a_second_hub_on_one_home_is_refused_naming_the_first(tmp_path: Path) -> None:
