@@ -616,12 +616,14 @@ async def test_a_subscriber_that_blocks_and_never_reads_holds_up_no_reload_and_n
     async with asyncio.timeout(20):
         async with running_kernel(tmp_path, plugins=plugins, overrides=overrides) as kernel:
             with Recording(kernel.bus, "module.*") as seen:
-                drop(kernel, "other", OTHER)
-                await seen.wait_for("module.loaded")
+                # More than its reader and its queue can take: whoever published the next one would wait for ever.
+                for number in range(1, 4):
+                    drop(kernel, f"other{number}", OTHER.replace("other", f"other{number}"))
+                    await seen.wait_for("module.loaded", number)
                 for word in ("One", "Two"):
                     drop(kernel, "hello", greeter(word, BLOCKS))
                     await seen.wait_for("module.reloaded", 1 if word == "One" else 2)
-            assert await call(kernel, "other.back") == "Two, you!"
+            assert await call(kernel, "other1.back") == "Two, you!"
 
 
 FAILS = """

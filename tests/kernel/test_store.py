@@ -399,7 +399,6 @@ async def test_a_cancelled_long_read_is_stopped_and_the_next_ones_work(store: St
 # -- namespaces
 
 
-@pytest.mark.parametrize("namespace", ["", "A", "1a", "a__b", "a_", "_a", "a-b", "a" * 65, "a.b"])
 async def test_readers_cannot_write_even_past_the_guard(store: Store) -> None:
     """Two connections that write are how a WAL gets damaged: there is one."""
     await store.query("t", "SELECT x FROM t__rows")  # opens a long reader
@@ -412,6 +411,7 @@ async def test_readers_cannot_write_even_past_the_guard(store: Store) -> None:
     assert rows(store) == []
 
 
+@pytest.mark.parametrize("namespace", ["", "A", "1a", "a__b", "a_", "_a", "a-b", "a" * 65, "a.b"])
 async def test_a_bad_namespace_is_refused(store: Store, namespace: str) -> None:
     for call in (lambda: store.one(namespace, "SELECT 1"), lambda: StoreHandle(store, namespace, lambda: None)):
         with pytest.raises(BadInput, match="namespace"):
