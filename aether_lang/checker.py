@@ -102,6 +102,7 @@ class Checker:
         """What the walk found."""
         top = Scope(None)
         self._bind_all(self.module.body, top, function=True)
+        self._bind_members(top)
         self._push(self.module.body, top, False)
         while self.work:
             node, scope, loop = self.work.pop()
@@ -143,6 +144,17 @@ class Checker:
                     scope.kinds[name] = "name"
             if type(node) not in _FUNCTIONS and type(node) is not nodes.TextPhrase:
                 work += children(node)
+
+    def _bind_members(self, top: Scope) -> None:
+        """A function of a plugin block serves by its bare name while only one block has it."""
+        blocks = [node for node in self.module.body if isinstance(node, nodes.Plugin)]
+        members: list[nodes.Function | nodes.Handler] = []
+        for block in blocks:
+            members += [*block.functions, *block.handlers]
+        names = [member.name for member in members]
+        for member in members:
+            if names.count(member.name) == 1:
+                top.kinds.setdefault(member.name, member)
 
     def _block(self, node: nodes.Block, scope: Scope, loop: bool) -> None:
         inner = Scope(scope)
@@ -291,6 +303,7 @@ class Checker:
 
     def _call(self, node: nodes.Call, scope: Scope, loop: bool) -> None:
         self._push(node.args, scope, loop)
+        self._given_once(node.args)
         function = node.function
         if not isinstance(function, nodes.Name):
             self._push((function,), scope, loop)
@@ -315,6 +328,25 @@ class Checker:
         elif function.name in VERBS:
             self.reached.update(VERBS[function.name].capabilities)
 
+    def _given_once(self, args: tuple[nodes.Arg, ...]) -> None:
+        seen: set[str] = set()
+        for arg in args:
+            if arg.name is not None and arg.name in seen:
+                self._note("AE204", f"'{arg.name}' is given twice", arg.span)
+            seen.add(arg.name or "")
+
+    def _export(self, node: nodes.Export, scope: Scope, loop: bool) -> None:
+        for name in node.names:
+            self._bound(name, node.span, scope)
+
+    def _expose(self, node: nodes.ExposeCommand, scope: Scope, loop: bool) -> None:
+        self._bound(node.handler, node.span, scope)
+
+    def _bound(self, name: str, span: nodes.Span, scope: Scope) -> None:
+        if scope.find(name) is None:
+            near = self._near(name, scope)
+            self._note("AW201", f"nothing is bound to '{name}'", span, near and f"did you mean `{near}`?")
+
     def _arity(self, node: nodes.Call, known: nodes.Function | nodes.Handler) -> None:
         params = known.params
         if any(param.rest for param in params) or any(arg.spread for arg in node.args):
@@ -322,7 +354,7 @@ class Checker:
         positional = [arg for arg in node.args if arg.name is None]
         if len(positional) > len(params):
             extra = positional[len(params)]
-            self._note("AE203", f"'{known.name}' takes {len(params)} arguments, not {len(positional)}", extra.span)
+            self._note("AE203", f"'{known.name}' takes {_arguments(len(params))}, not {len(positional)}", extra.span)
             return
         named = {arg.name: arg for arg in node.args if arg.name is not None}
         for name, arg in named.items():
@@ -335,6 +367,7 @@ class Checker:
 
     def _method(self, node: nodes.MethodCall, scope: Scope, loop: bool) -> None:
         self._push(node.args, scope, loop)
+        self._given_once(node.args)
         receiver = node.receiver
         if not isinstance(receiver, nodes.Name) or receiver.sigil:
             self._push((receiver,), scope, loop)
@@ -382,7 +415,7 @@ _METHODS: dict[type, Any] = {
     nodes.Name: Checker._name, nodes.Assign: Checker._assign, nodes.PostStep: Checker._post_step,
     nodes.Call: Checker._call, nodes.MethodCall: Checker._method, nodes.VerbPhrase: Checker._verb,
     nodes.Message: Checker._message, nodes.PluginLine: Checker._plugin_line, nodes.Goal: Checker._goal,
-    nodes.TimeAgo: Checker._time_ago,
+    nodes.TimeAgo: Checker._time_ago, nodes.Export: Checker._export, nodes.ExposeCommand: Checker._expose,
 }  # fmt: skip
 _FUNCTIONS = frozenset({nodes.Function, nodes.Lambda, nodes.Handler, nodes.Command, nodes.Timer, nodes.Plugin})
 
@@ -397,6 +430,10 @@ def children(node: Any) -> Iterator[Any]:
                     yield part
         elif isinstance(value, nodes.Node):
             yield value
+
+
+def _arguments(count: int) -> str:
+    return f"{count} argument" if count == 1 else f"{count} arguments"
 
 
 def _declared(statement: Any) -> Iterator[tuple[str, Any]]:

@@ -250,7 +250,7 @@ class EntryBuilder(ExpressionBuilder):
         value = first.value if type(first) is nodes.SlotExpr else None
         if phrase.verb == "use" and type(value) is nodes.Path:
             return _use(span, value, phrase.slots[1:])
-        if phrase.verb == "wait" and phrase.slots:
+        if phrase.verb == "wait":
             return _wait(span, phrase)
         if phrase.verb == "expose_command":
             return _expose(span, phrase)
@@ -446,7 +446,7 @@ def _use(span: nodes.Span, path: nodes.Path, rest: tuple[nodes.Slot, ...]) -> no
 
 
 def _wait(span: nodes.Span, phrase: nodes.VerbPhrase) -> nodes.Stmt:
-    first = phrase.slots[0]
+    first = phrase.slots[0] if phrase.slots else None
     if type(first) is not nodes.SlotExpr:
         raise SyntaxProblem("AE106", "a duration is missing", span.start, span.end, expected=("wait 5", "wait 2 hours"))
     if len(phrase.slots) == 1:

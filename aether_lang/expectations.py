@@ -14,6 +14,7 @@ _NAMES = {
 _SHOWN = {
     "NEWLINE": "end of line",
     "$END": "end of file",
+    "CLOSING": "the '}' of the string",
     "FINISH": "end of the block",
     "BEGIN": "a block",
     "JUXT": "this",

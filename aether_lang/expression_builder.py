@@ -197,6 +197,10 @@ class ExpressionBuilder:
         found = next((at for at in range(len(spine) - 1, -1, -1) if type(spine[at]) is nodes.Call), None)
         inner = spine[found] if found is not None else None
         if inner is None or type(inner.function) is not nodes.Name or inner.function.name not in CONSTRUCTORS:
+            if inner is None and type(spine[0]) is nodes.Name and spine[0].name in CONSTRUCTORS:
+                raise _at(
+                    "AE106", f"`new {spine[0].name}` needs brackets", c[0], expected=(f"new {spine[0].name}(..)",)
+                )
             raise _at("AE106", "`new` makes no such thing", c[0], expected=CONSTRUCTORS)
         built = nodes.New(join(c[0].span, inner.span), inner.function.name, inner.args)
         return _respine(spine[:found], built)

@@ -115,7 +115,10 @@ class _Grammar:
             token = Token("$END", "", Span(1, 1, 1, 1, end, end))
             return cast(nodes.Expr, state.feed_token(token, True))
         except self.unexpected as error:
-            raise explain(source, error.token, error.expected, None) from None
+            found = error.token
+            if found.type == "$END":
+                found = found.retyped("CLOSING")
+            raise explain(source, found, error.expected, None) from None
 
 
 class _Run:

@@ -344,8 +344,10 @@ def _use(rt: Room, phrase: Phrase) -> Any:
         name, args = text(phrase.keys["plugin"]), phrase.values
     elif len(phrase.values) >= 2 and phrase.values[0] == "plugin":
         name, args = text(phrase.values[1]), phrase.values[2:]
-    else:
+    elif phrase.values:
         name, args = text(phrase.first), []
+    else:
+        raise ScriptError("ValueError", "use needs a module or a plugin")
     if "to" in phrase.preps:
         args = [*args, phrase.preps["to"]]
     result = rt.call_function("plugin", [name, *args], {})

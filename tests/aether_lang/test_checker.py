@@ -99,3 +99,19 @@ def test_a_function_of_the_script_may_bear_the_name_of_one_that_is_not_there_yet
 
 def test_variables_of_a_plugin_block_are_known_in_its_functions() -> None:
     assert codes("plugin p {\n  let x = 1\n  capabilities: [memory.read]\n  on_run { return x }\n}") == []
+
+
+def test_functions_of_a_plugin_block_are_known_by_their_bare_names() -> None:
+    source = 'plugin p { fn sweep(n) { return n } }\nsweep(1)\nexpose_command "go" -> sweep\nexport { sweep }'
+    assert codes(source) == []
+
+
+@pytest.mark.parametrize("line", ["export { noopp }", 'expose_command "x" -> noopp'])
+def test_what_is_exported_or_exposed_must_exist(line: str) -> None:
+    found = check(f"fn noop() {{ }}\n{line}")
+    assert [(finding.code, finding.suggestion) for finding in found] == [("AW201", "did you mean `noop`?")]
+
+
+def test_an_argument_is_given_once() -> None:
+    assert codes("fn f(a) { return a }\nf(a=1, a=2)") == ["AE204"]
+    assert codes("'x'.replace(a='x', a='y')") == ["AE204"]

@@ -199,3 +199,17 @@ def test_time_grows_no_faster_than_the_text(piece: str) -> None:
 def test_an_arrow_binds_one_value_to_one_name(text: str, column: int, message: str) -> None:
     found = check(text)[0]
     assert (found.column, found.message) == (column, message)
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "message"),
+    [
+        ('x = f"{1 +}"', 11, "an expression is missing before the '}' of the string"),
+        ("x = new Set", 5, "`new Set` needs brackets"),
+        ("wait", 1, "a duration is missing"),
+        ("fn f(a) { return a }\nf(1, 2)", 6, "'f' takes 1 argument, not 2"),
+    ],
+)
+def test_small_slips_are_named(text: str, column: int, message: str) -> None:
+    found = check(text)[-1]
+    assert (found.column, found.message) == (column, message)
