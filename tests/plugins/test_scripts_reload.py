@@ -235,12 +235,13 @@ async def test_an_old_generation_is_gone_though_a_run_of_its_time_goes_on(house:
 
 
 async def test_a_run_that_waits_for_a_worker_when_the_plugin_leaves_never_runs(tmp_path: Path) -> None:
-    options = {"plugins.scripts": {"workers": 1}}
+    options = {"plugins.scripts.workers": 1}
     async with script_house(tmp_path, plugins={"gate": GATE}, overrides=options) as house:
         async with house.begun(WAITS, parameters={"gate": "never"}) as first:
             second = await house.submit('remember("it ran")')
             while not house.kernel.workers.stats()["run"]["waiting"]:
                 await asyncio.sleep(0)
+            assert house.kernel.workers.stats()["run"]["alive"] == 1
             await house.kernel.modules.unload("scripts")
             for row in (first, second):
                 assert (await house.ended(row))["error"]["code"] == "RUNNER_STOPPED"

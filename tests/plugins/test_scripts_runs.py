@@ -447,7 +447,7 @@ async def test_a_compile_worker_that_is_killed_fails_the_job_and_the_next_gets_a
 
 async def test_a_job_that_waits_for_a_place_or_a_worker_is_cancelled_at_once(tmp_path: Path) -> None:
     async with script_house(
-        tmp_path, overrides={"limits.lane_normal_priority": 2, "plugins.scripts": {"workers": 1}}
+        tmp_path, overrides={"limits.lane_normal_priority": 2, "plugins.scripts.workers": 1}
     ) as house:
         async with house.begun('log "here"\nwait 300') as first:
             with Recording(house.kernel.bus, "job.started") as started:
@@ -455,6 +455,7 @@ async def test_a_job_that_waits_for_a_place_or_a_worker_is_cancelled_at_once(tmp
                 await started.wait_for("job.started")
             while not house.kernel.workers.stats()["run"]["waiting"]:
                 await asyncio.sleep(0)
+            assert house.kernel.workers.stats()["run"]["alive"] == 1
             # The second has its place in the lane and waits for the one worker; the third waits for a place.
             assert (await house.service("executions").get(second["id"]))["state"] == "running"
             assert (await house.service("executions").get(third["id"]))["state"] == "pending"
