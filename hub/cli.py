@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 FAILED, USAGE, NOT_RUNNING = 1, 2, 3
 """Exit statuses: an expected failure, a wrong command line, no hub to talk to."""
 
-EXAMPLE = Path("examples", "hello.py")
+FIRST_PLUGIN, FIRST_SCRIPT = "hello.py", "daily_note.aether"
+"""Those of the examples that a start suggests to try."""
 """A plugin to try, beside the bundled ones."""
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -334,16 +336,28 @@ def announce(server: Server) -> None:
             click.echo(f"  {module.name} is {module.status}: {module.reason}")
     for warning in all_warnings(config):
         click.echo(f"  warning: {warning}")
+    examples, command = config.paths.bundled_plugins.parent / "examples", _command()
     click.echo("Try:")
     click.echo(f"  curl {address}/health")
     drop = config.paths.plugins
     if drop not in config.paths.trusted:
-        click.echo(f"  aether serve --trust-plugins {drop}   (so that what is dropped there may run in this process)")
+        click.echo(
+            f"  {command} serve --trust-plugins {drop}   (so that what is dropped there may run in this process)"
+        )
     if not config.paths.demo:
-        click.echo(f"  cp {config.paths.bundled_plugins.parent / EXAMPLE} {drop}/")
+        click.echo(f"  cp {examples / FIRST_PLUGIN} {drop}/")
     click.echo(f"  curl {address}/api/hello/Ada")
-    click.echo("  aether plugins")
-    click.echo("  aether events")
+    click.echo(f"  {command} run {examples / FIRST_SCRIPT} --watch")
+    click.echo(f"  {command} plugins")
+    click.echo(f"  {command} events")
+
+
+def _command() -> str:
+    """Return how this shell calls `aether`: by its name where it finds it, else by its path."""
+    if shutil.which("aether"):
+        return "aether"
+    beside = Path(sys.executable).parent / "aether"
+    return str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside)
 
 
 class one_line_for_failures:
