@@ -26,6 +26,7 @@ from hub.errors import status_of
 from hub.settings import HubSettings
 from kernel.config import KERNEL_SECTIONS
 from kernel.errors import AetherraError, errors_tree
+from kernel.loader import Source, gather
 
 PART = re.compile(r"(<!-- (generated|quote): ([^ ]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
@@ -69,18 +70,30 @@ def attribute_docs(struct: type[Any]) -> dict[str, str]:
     return found
 
 
+def setting_rows(section: str, struct: type[Any]) -> str:
+    docs, defaults = attribute_docs(struct), struct()
+    rows = (
+        (f"`{section}.{name}`", f"`{msgspec.json.encode(getattr(defaults, name)).decode()}`", docs.get(name, ""))
+        for name in get_type_hints(struct)
+        if not name.startswith("__")
+    )
+    return table(("setting", "default", "meaning"), rows)
+
+
 def settings() -> str:
-    parts = []
-    for section, struct in {"hub": HubSettings, **KERNEL_SECTIONS}.items():
-        docs = attribute_docs(struct)
-        defaults = struct()
-        rows = (
-            (f"`{section}.{name}`", f"`{msgspec.json.encode(getattr(defaults, name)).decode()}`", docs.get(name, ""))
-            for name in get_type_hints(struct)
-            if not name.startswith("__")
-        )
-        parts.append(table(("setting", "default", "meaning"), rows))
-    return "\n".join(parts)
+    """The settings of hub and kernel, a table for each section."""
+    sections = {"hub": HubSettings, **KERNEL_SECTIONS}
+    return "\n".join(setting_rows(section, struct) for section, struct in sections.items())
+
+
+def plugin_settings() -> str:
+    """The settings of the bundled plugins, a table for each that has any."""
+    found = {}
+    for folder in sorted((ROOT / "plugins").iterdir()):
+        if (folder / "__init__.py").exists():
+            module = importlib.import_module(f"plugins.{folder.name}")
+            found[folder.name] = gather(module, Source.read(folder)).settings
+    return "\n".join(setting_rows(f"plugins.{name}", struct) for name, struct in found.items() if struct is not None)
 
 
 def verbs() -> str:
@@ -132,6 +145,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "capabilities": capabilities,
     "errors": errors,
     "settings": settings,
+    "plugin-settings": plugin_settings,
     "verbs": verbs,
     "library-functions": library_functions,
     "host-functions": host_functions,

@@ -58,7 +58,7 @@ class Settings(msgspec.Struct, frozen=True):
 
     waiting: Count = 50_000
     """Executions that may wait; beyond it a submit is refused with 503."""
-    input_kb: Count = 256
+    input_kb: Count = 1_024
     """How large the input of one may be."""
     history_rows: Count = 20_000
     """Lines that one execution may leave in its history."""

@@ -47,9 +47,9 @@ class Settings(msgspec.Struct, frozen=True):
     """Processes that run scripts at a time."""
     compile_s: Seconds = 10.0
     """How long a source may take to compile."""
-    memory_mb: Count = 32
+    cache_memory_mb: Count = 32
     """Compiled scripts kept in memory."""
-    disk_mb: Count = 64
+    cache_disk_mb: Count = 64
     """Compiled scripts kept under HOME/cache/scripts."""
 
 
@@ -69,8 +69,8 @@ class House:
             Path(paths.home) / "cache" / "scripts",
             ctx.clock,
             version=version,
-            memory_mb=settings.memory_mb,
-            disk_mb=settings.disk_mb,
+            memory_mb=settings.cache_memory_mb,
+            disk_mb=settings.cache_disk_mb,
             compile_s=settings.compile_s,
         )
         self.pools = (self.runners, compilers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -30,16 +30,17 @@ loads = security.counter(
 keeper = Keeper()
 
 
+Count = Annotated[int, msgspec.Meta(ge=1)]
+
+
 @security.settings
 class Settings(msgspec.Struct, frozen=True):
-    """`[plugins.security]`: how many decisions are remembered, and how long an edit must have settled."""
+    """`[plugins.security]`."""
 
-    decisions_kept: int = msgspec.field(default=REMEMBERED)
-    settle_ms: int = 200
-
-    def __post_init__(self) -> None:
-        if self.decisions_kept < 1 or self.settle_ms < 1:
-            raise ValueError("decisions_kept and settle_ms must be at least 1")
+    decisions_kept: Count = REMEMBERED
+    """Decisions that are remembered until the policy changes."""
+    settle_ms: Count = 200
+    """How long the policy folder must have been quiet before it is read anew."""
 
 
 @security.decider
