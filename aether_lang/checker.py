@@ -5,6 +5,7 @@ Findings that a run could not survive are errors; what the language answers at r
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -151,9 +152,9 @@ class Checker:
         members: list[nodes.Function | nodes.Handler] = []
         for block in blocks:
             members += [*block.functions, *block.handlers]
-        names = [member.name for member in members]
+        owners = Counter(member.name for member in members)
         for member in members:
-            if names.count(member.name) == 1:
+            if owners[member.name] == 1:
                 top.kinds.setdefault(member.name, member)
 
     def _block(self, node: nodes.Block, scope: Scope, loop: bool) -> None:

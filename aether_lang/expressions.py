@@ -435,7 +435,7 @@ class Expressions:
                 grows = grows or kind not in _COUNTABLE
                 value = self._rendered(value, kind)
             parts.append(ast.FormattedValue(value, -1, None))
-        text = ast.JoinedStr(parts)
+        text = _joined(parts)
         if not grows:
             return text
         name = self.temp()
@@ -874,6 +874,18 @@ def _both(build: Callable[..., ast.expr], *parts: Pure) -> Pure:
     fast = build(*(part.fast for part in parts))
     certain = all(part.certain for part in parts)
     return Pure(fast, fast if certain else build(*(part.slow for part in parts)), certain)
+
+
+MOST_JOINED: Final = 30
+"""How many parts CPython builds a string from on the stack; for more it calls `str.join`, a name no code may have."""
+
+
+def _joined(parts: list[ast.expr]) -> ast.JoinedStr:
+    """The parts as one string, in groups where they are many."""
+    while len(parts) > MOST_JOINED:
+        groups = [ast.JoinedStr(parts[n : n + MOST_JOINED]) for n in range(0, len(parts), MOST_JOINED)]
+        parts = [ast.FormattedValue(group, -1, None) for group in groups]
+    return ast.JoinedStr(parts)
 
 
 def _is_null(value: ast.expr) -> ast.expr:

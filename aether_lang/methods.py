@@ -61,7 +61,7 @@ class Room(Protocol):
         """The script's function as a callable that drops arguments beyond its own and beyond `most`."""
 
     def worked(self, size: int) -> None:
-        """Looks at the clock when that many elements were gone over without a step drawn."""
+        """Counts elements gone over without a step drawn, and looks at the clock when they are many."""
 
     def add(self, a: Any, b: Any) -> Any:
         """The guarded `+`."""
@@ -644,6 +644,8 @@ def call(rt: Room, f: Any, _self: Any = None, *args: Any) -> Any:
 
 def set_add(rt: Room, s: ScriptSet, x: Any) -> ScriptSet:
     """Adds x unless the set holds an equal value, gives the set."""
+    if type(x) is list or type(x) is dict:
+        rt.worked(len(x))
     s.elements.setdefault(identity(x), x)
     rt.check_items(len(s))
     return s

@@ -44,7 +44,7 @@ class Room(Protocol):
         """LimitError when a string of that length may not be made."""
 
     def worked(self, size: int) -> None:
-        """Looks at the clock when that many elements were gone over without a step drawn."""
+        """Counts elements gone over without a step drawn, and looks at the clock when they are many."""
 
 
 class Operators:
@@ -68,6 +68,12 @@ class Operators:
             self._room.warn("AW501", f"null counts as 0 in '{op}'")
             return 0
         raise ScriptError("TypeError", f"cannot apply '{op}' to {kind(a)} and {kind(b)}")
+
+    def _alone(self, op: str, a: Any) -> Any:
+        """The operand of a sign."""
+        if a is not None and type(a) not in NUMBERS:
+            raise ScriptError("TypeError", f"cannot apply '{op}' to {kind(a)}")
+        return self._operand(op, a, a, a)
 
     def add(self, a: Any, b: Any) -> Any:
         """`a + b`: numbers, lists, and text as soon as one side is a string."""
@@ -172,11 +178,11 @@ class Operators:
 
     def neg(self, a: Any) -> Any:
         """`-a`."""
-        return checked(-self._operand("-", a, a, a))
+        return checked(-self._alone("-", a))
 
     def pos(self, a: Any) -> Any:
         """`+a`."""
-        return checked(self._operand("+", a, a, a))
+        return checked(self._alone("+", a))
 
     def _word(self, op: str, a: Any, b: Any, value: Any) -> int:
         n = self._operand(op, a, b, value)
@@ -214,7 +220,7 @@ class Operators:
 
     def inv(self, a: Any) -> int:
         """`~a` on 32 bits."""
-        return _signed(~self._word("~", a, a, a))
+        return _signed(~self._word("~", 0, 0, self._alone("~", a)))
 
     def lt(self, a: Any, b: Any) -> bool:
         """`a < b`; false as soon as null takes part."""
@@ -247,7 +253,7 @@ class Operators:
     def has(self, x: Any, container: Any) -> bool:
         """`x in container`."""
         if type(container) in _WIDE:
-            self._room.worked(len(container))
+            self._room.worked(len(container) * (len(x) if type(x) is list else 1))
         return contains(container, x)
 
     def hasnt(self, x: Any, container: Any) -> bool:

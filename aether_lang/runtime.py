@@ -102,6 +102,7 @@ class Runtime(Operators):
         self.commands: dict[str, Any] = {}
         self.timers: list[tuple[str, Any]] = []
         self.cleanups: list[Callable[[], None]] = []
+        self._gone_over = 0
         self._modules: dict[str, Unit] = {}
         self._files: dict[tuple[str, str], Unit] = {}
         self._warned: set[tuple[str, int, int, str]] = set()
@@ -138,9 +139,11 @@ class Runtime(Operators):
         return value
 
     def worked(self, size: int) -> None:
-        """Looks at the clock when that many elements were gone over without a step drawn: a slice of fuel may hold
-        thousands of such calls."""
-        if size > LARGE // 8:
+        """Counts elements that were gone over without a step drawn, and looks at the clock when they are many: a slice
+        of fuel may hold thousands of such calls."""
+        self._gone_over += size
+        if self._gone_over > LARGE:
+            self._gone_over = 0
             self.budget.check()
 
     def measured(self, value: Any) -> Any:

@@ -93,14 +93,16 @@ def _float(digits: str) -> float:
     return float(checked(float(digits)))
 
 
-def sha256(_rt: Room, s: Any) -> str:
+def sha256(rt: Room, s: Any) -> str:
     """The SHA-256 of the text, in hex."""
-    return hashlib.sha256(text(s).encode("utf-8", "surrogatepass")).hexdigest()
+    data = text(s).encode("utf-8", "surrogatepass")
+    rt.worked(len(data))
+    return hashlib.sha256(data).hexdigest()
 
 
-def short_hash(_rt: Room, s: Any) -> str:
+def short_hash(rt: Room, s: Any) -> str:
     """A stable short hash of the text: the first 16 hex digits of its SHA-256."""
-    return sha256(_rt, s)[:16]
+    return sha256(rt, s)[:16]
 
 
 def base64_encode(rt: Room, s: Any) -> str:

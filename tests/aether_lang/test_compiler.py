@@ -682,3 +682,9 @@ def test_functions_called_with_too_few_arguments_by_call_and_apply_get_null() ->
 
 def test_library_functions_serve_as_reducers_and_as_keys() -> None:
     assert result("return [[1, 5, 2].reduce(max, 0), ['bbb', 'a'].sort(len)]") == [5, ["a", "bbb"]]
+
+
+@pytest.mark.parametrize("count", [15, 16, 30, 31, 100, 1000])
+def test_a_string_may_hold_any_number_of_expressions(count: int) -> None:
+    assert result('return "' + "{1 + 1}, " * count + '"') == "2, " * count
+    assert result('let x = "a"\nreturn "' + "{x}{null}" * count + '"') == "anull" * count

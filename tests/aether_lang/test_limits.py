@@ -370,6 +370,9 @@ def test_what_inline_plus_doubles_between_two_slices_ends_at_the_process_limit()
         "x.join('')",
         "x.insert(0, 1).pop()",
         "x.sort()",
+        "new Set([]).add(x)",
+        "[x] in x",
+        "sha256('a' * 400000)",
     ],
 )
 def test_work_of_the_library_on_large_values_is_under_the_clock(body: str) -> None:

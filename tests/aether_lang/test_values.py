@@ -459,3 +459,10 @@ def test_lists_in_lists_are_looked_up_by_a_table_when_they_are_long() -> None:
     rows = [[n, {"n": n}] for n in range(2000)]
     assert contains(rows, [[1999, {"n": 1999}], [0, {"n": 0}]] * 100)
     assert not contains(rows, [[1999, {"n": 1999}], [0, {"n": 1}]] * 100)
+
+
+@pytest.mark.parametrize(("sign", "name"), [("neg", "-"), ("pos", "+"), ("inv", "~")])
+def test_a_sign_before_no_number_names_its_one_operand(sign: str, name: str) -> None:
+    with pytest.raises(ScriptError) as found:
+        getattr(Operators(Room()), sign)("a")  # type: ignore[arg-type]
+    assert found.value.message == f"cannot apply '{name}' to string"
