@@ -12,6 +12,7 @@ from typing import Any
 from . import nodes
 from .errors import AetherError, Diagnostic, Source, SyntaxProblem
 from .host import FUNCTIONS as HOST_FUNCTIONS
+from .jobs import CATCHABLE
 from .parser import parse_with_warnings
 from .reach import CAPABILITIES, call_capability, verb_capabilities
 from .scanner import Limits
@@ -244,6 +245,11 @@ class Checker:
         inner = Scope(scope)
         if node.name is not None:
             inner.kinds[node.name] = "name"
+        if node.type is not None and node.type not in CATCHABLE and node.type != "CapabilityError":
+            near = nearest(node.type, set(CATCHABLE))
+            self._note(
+                "AW205", f"'{node.type}' is no error that can be caught", node.span, near and f"did you mean `{near}`?"
+            )
         self._push((node.body,), inner, loop)
 
     def _comprehension(self, node: nodes.Comprehension, scope: Scope, loop: bool) -> None:

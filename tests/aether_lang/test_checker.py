@@ -115,3 +115,11 @@ def test_what_is_exported_or_exposed_must_exist(line: str) -> None:
 def test_an_argument_is_given_once() -> None:
     assert codes("fn f(a) { return a }\nf(a=1, a=2)") == ["AE204"]
     assert codes("'x'.replace(a='x', a='y')") == ["AE204"]
+
+
+@pytest.mark.parametrize(
+    ("type", "expected"),
+    [("TimeOut", ["AW205"]), ("LimitError", ["AW205"]), ("Timeout", []), ("CapabilityError", []), ("Exception", [])],
+)
+def test_a_catch_of_what_is_never_caught_is_a_warning(type: str, expected: list[str]) -> None:
+    assert codes(f"try {{ log 1 }} catch {type} as e {{ log e }}") == expected
