@@ -96,7 +96,7 @@ class Budget:
         if self._steps_left < 0:
             raise self._halt(self._too_many_steps())
         self._unchecked += steps
-        if self._unchecked > SLICE:
+        if self._unchecked > LARGE:
             self._unchecked = 0
             self.check()
 

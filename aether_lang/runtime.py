@@ -135,7 +135,7 @@ class Runtime(Operators):
         if len(value) > LARGE // 8:
             self.check_items(len(value))
             self.budget.charge(len(value) * 8)
-            self.budget.check()
+            self.worked(len(value))
         return value
 
     def worked(self, size: int) -> None:
