@@ -471,15 +471,22 @@ class Compiler(Expressions):
 
     # ------------------------------------------------------------ functions
 
-    def _named_function(self, node: nodes.Function | nodes.Handler) -> None:
+    def _named_function(self, node: nodes.Function | nodes.Handler, block: str = "") -> None:
+        """`block` is the plugin block whose `init` comes before the function's first call."""
         binding = self.scopes.names[id(node)]
         assert binding is not None
+
+        def body() -> None:
+            if block:
+                self._put(ast.Expr(call("@enter", load("@d"), const(block))), node)
+            self._block_here(node.body)
+
         if binding.boxed:
             name = self.temp()
-            self._function(name, node, node.params, lambda: self._block_here(node.body))
+            self._function(name, node, node.params, body)
             self._put(self.written(binding)(load(name)), node)
         else:
-            self._function(binding.py, node, node.params, lambda: self._block_here(node.body))
+            self._function(binding.py, node, node.params, body)
             self.frame.assigned.add(binding)
 
     def _function(self, name: str, node: nodes.Node, params: tuple[nodes.Param, ...], body: Callable[[], None]) -> None:
@@ -760,8 +767,9 @@ class Compiler(Expressions):
 
     def _plugin_functions(self, node: nodes.Plugin) -> None:
         before, self.unit = self.unit, node.name
+        framing = {"init", "cleanup"} & {member.name for member in members(node)}
         for member in members(node):
-            self._named_function(member)
+            self._named_function(member, node.name if framing and member.name not in ("init", "cleanup") else "")
             self._register(member)
         self.unit = before
 

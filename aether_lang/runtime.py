@@ -784,6 +784,13 @@ class Unit:
         self.plugins.append(instance)
         return Receiver(name, instance.call, instance.field)
 
+    def enter(self, depth: Any, name: str) -> None:
+        """A function of a plugin block begins: its `init` has run by then, whichever way the call came."""
+        self.rt.at = depth
+        for plugin in self.plugins:
+            if plugin.name == name:
+                plugin.begin()
+
     def configured(self, config: Any) -> dict[str, Any]:
         """The config of a plugin block, entries replaced by those of the request."""
         if config is not None and type(config) is not dict:
@@ -976,6 +983,7 @@ def _helpers(rt: Runtime, unit: Unit) -> dict[str, Any]:
         "@command": unit.command,
         "@timer": unit.timer,
         "@plugin": unit.plugin,
+        "@enter": unit.enter,
         "@configured": unit.configured,
         "@name": "__main__" if unit.is_main else unit.path,
     }
@@ -995,7 +1003,7 @@ _RUNTIME: Final = (
 _FIXED: Final = (
     "fuel", "zip", "type", "len", "append", "enumerate", "type_error", "unbound_error", "int", "str", "list", "range",
     "span", "absent", "unset_box", "text", "format", "field", "element", "pairs", "pair", "elements", "key",
-    "catchable", "host", "verb", "begin", "handler", "command", "timer", "plugin", "configured", "name",
+    "catchable", "host", "verb", "begin", "handler", "command", "timer", "plugin", "enter", "configured", "name",
 )  # fmt: skip
 HELPERS: Final = frozenset(f"@{name}" for name in (*_FIXED, *_OPERATORS, *_RUNTIME))
 """The names that generated code may use for the runtime, besides `@lib:`, `@job:` and `@value:` names."""

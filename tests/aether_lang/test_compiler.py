@@ -688,3 +688,17 @@ def test_library_functions_serve_as_reducers_and_as_keys() -> None:
 def test_a_string_may_hold_any_number_of_expressions(count: int) -> None:
     assert result('return "' + "{1 + 1}, " * count + '"') == "2, " * count
     assert result('let x = "a"\nreturn "' + "{x}{null}" * count + '"') == "anull" * count
+
+
+@pytest.mark.parametrize("call", ["sweep()", "p.sweep()", "emit('tick')", "return call p.sweep()"])
+def test_init_comes_before_the_first_call_and_cleanup_after_the_last_whichever_way_it_came(call: str) -> None:
+    host = Recorder()
+    source = f"""plugin p {{
+      init() {{ log "init" }}
+      cleanup() {{ log "cleanup" }}
+      fn sweep() {{ log "sweep" }}
+      on tick {{ sweep() }}
+    }}
+{call}"""
+    assert script(source, host).state == "completed"
+    assert [message for _, message, _ in host.records] == ["init", "sweep", "cleanup"]
