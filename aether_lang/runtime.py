@@ -46,7 +46,7 @@ from .values import (
 )
 
 CO_VARARGS: Final = 4
-FORMAT: Final = 1
+FORMAT: Final = 2
 """The version of the compiled form; other versions compile anew."""
 PYTHON_TAG: Final = sys.implementation.cache_tag or ""
 MAX_STACK: Final = 20
