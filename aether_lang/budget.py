@@ -9,6 +9,7 @@ import resource
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import chain, repeat
 from typing import Any, Final
 
@@ -27,6 +28,7 @@ SHIPPED: Final[dict[str, int | float]] = {
     "active_s": 60,
     "wall_s": 900,
     "depth": 128,
+    "memory_mb": 256,
     "charged_mb": 64,
     "text_mb": 4,
     "items": 1_000_000,
@@ -190,13 +192,37 @@ def _throw(halt: Halt) -> None:
     raise halt
 
 
+@contextmanager
+def at_most(more_mb: float) -> Iterator[None]:
+    """Lets the process grow by that much while the block runs; what asks for more gets a `MemoryError`.
+
+    Address space is what the system counts, and the only figure it can refuse by. Where its size cannot be read,
+    nothing is bounded here.
+    """
+    before, most = resource.getrlimit(resource.RLIMIT_AS)
+    size = _statm(0)
+    if size is not None:
+        limit = size + int(more_mb * _MIB)
+        resource.setrlimit(resource.RLIMIT_AS, (limit if most == resource.RLIM_INFINITY else min(limit, most), most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (before, most))
+
+
 def _resident() -> int:
     """Bytes the process holds in memory; the most it ever held where that cannot be read."""
+    size = _statm(1)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 if size is None else size
+
+
+def _statm(column: int) -> int | None:
+    """Bytes by a column of the process's own `statm`: 0 its address space, 1 what is in memory."""
     try:
         fd = os.open("/proc/self/statm", os.O_RDONLY)
     except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return None
     try:
-        return int(os.read(fd, 128).split()[1]) * _PAGE
+        return int(os.read(fd, 128).split()[column]) * _PAGE
     finally:
         os.close(fd)

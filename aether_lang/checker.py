@@ -36,6 +36,10 @@ BUILT_IN = frozenset(name for name in (*LIBRARY, *HOST_FUNCTIONS) if "." not in 
 NOT_YET = frozenset({"manifest", "rollback", "setTimeout", "clearTimeout", "retry"})
 """Functions of the library that this version does not have; to look for plugins of that name would mislead."""
 MOST_SEARCHES = 40
+_FIELDS_NOT_YET = frozenset({"capabilities", "timeout", "requires"})
+"""Fields of a plugin block that would narrow or stop a run: a run that ignored them would do more than it says."""
+_FLAGS_NOT_YET = frozenset({"agent", "agents", "local_ai", "model"})
+"""Header lines for agents and models; whoever is asked says for itself that it is not there."""
 _MEMORY_ACCESS = ("none", "read-only", "write-only", "read-write")
 
 
@@ -224,6 +228,15 @@ class Checker:
                 if word is not None and word not in CAPABILITIES:
                     near = nearest(word, set(CAPABILITIES))
                     self._note("AE301", f"'{word}' is no capability", element.span, near and f"did you mean `{near}`?")
+        if entry.key in _FIELDS_NOT_YET:
+            self._note("AE190", f"not available yet: `{entry.key}:` of a plugin block", entry.span)
+        elif entry.key == "persist" and isinstance(value, nodes.Bool) and value.value:
+            self._note("AE190", "not available yet: `persist: true`, state lasts for one run", entry.span)
+
+    def _header_flag(self, node: nodes.HeaderFlag, scope: Scope, loop: bool) -> None:
+        if node.key in _FLAGS_NOT_YET and _plain_text(node.value) != "off":
+            self._note("AW401", f"`{node.key}:` is noted and has no effect yet", node.span)
+        self._push(tuple(children(node)), scope, loop)
 
     def _schedule(self, text: str | float, span: nodes.Span) -> None:
         try:
@@ -422,7 +435,8 @@ _METHODS: dict[type, Any] = {
     nodes.Name: Checker._name, nodes.Assign: Checker._assign, nodes.PostStep: Checker._post_step,
     nodes.Call: Checker._call, nodes.MethodCall: Checker._method, nodes.VerbPhrase: Checker._verb,
     nodes.Message: Checker._message, nodes.PluginLine: Checker._plugin_line, nodes.Goal: Checker._goal,
-    nodes.TimeAgo: Checker._time_ago, nodes.Export: Checker._export, nodes.ExposeCommand: Checker._expose,
+    nodes.HeaderFlag: Checker._header_flag, nodes.TimeAgo: Checker._time_ago, nodes.Export: Checker._export,
+    nodes.ExposeCommand: Checker._expose,
 }  # fmt: skip
 _FUNCTIONS = frozenset({nodes.Function, nodes.Lambda, nodes.Handler, nodes.Command, nodes.Timer, nodes.Plugin})
 

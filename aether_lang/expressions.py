@@ -421,36 +421,48 @@ class Expressions:
         pieces = [part for part in node.parts if isinstance(part, nodes.Interpolation)]
         values = self.operands(*(piece.value for piece in pieces))
         parts: list[ast.expr] = []
-        grows = False
+        quick: list[ast.expr] = []  # the same where all that might be long are ints
+        growing: list[ast.expr] = []
         given = iter(values)
         for part in node.parts:
             if isinstance(part, str):
                 parts.append(const(part))
+                quick.append(const(part))
                 continue
             value = next(given)
             kind = self.scopes.kind(part.value)
             if part.spec is not None:
                 value = call("@format", value, const(part.spec))
+            elif kind in _COUNTABLE and kind != "int":
+                value = call("@text", value)
             elif kind != "int":
-                grows = grows or kind not in _COUNTABLE
-                value = self._rendered(value, kind)
-            parts.append(ast.FormattedValue(value, -1, None))
-        text = _joined(parts)
-        if not grows:
-            return text
+                value = value if isinstance(value, ast.Name) else self.kept(value)
+                growing.append(value)
+                quick.append(ast.FormattedValue(value, -1, None))
+                parts.append(ast.FormattedValue(self._rendered(value), -1, None))
+                continue
+            quick.append(ast.FormattedValue(value, -1, None))
+            parts.append(quick[-1])
+        if not growing:
+            return _joined(parts)
+        return self._bounded(_joined(quick), _joined(parts), growing, node)
+
+    def _bounded(self, quick: ast.expr, text: ast.expr, growing: list[ast.expr], node: nodes.Node) -> ast.expr:
+        """The text, measured when it is long; ints alone never make a long one."""
         name = self.temp()
-        self.emit(assign(name, text))
+        ints = [_is_type(value, "@int") for value in growing]
+        test = ints[0] if len(ints) == 1 else ast.BoolOp(ast.And(), list[ast.expr](ints))
         long = ast.Compare(call("@len", load(name)), [ast.Gt()], [const(LARGE)])
-        self.emit(ast.If(long, [ast.Expr(call("@measured", load(name)))], []))
-        for statement in self.frame.out[-2:]:
+        measured = ast.If(long, [ast.Expr(call("@measured", load(name)))], [])
+        choice = ast.If(test, [assign(name, quick)], [assign(name, text), measured])
+        self.emit(choice)
+        for statement in (choice, *choice.body, *choice.orelse):
             locate(statement, node.span)
         return load(name)
 
-    def _rendered(self, value: ast.expr, kind: str) -> ast.expr:
-        if kind in ("num", "bool"):
-            return call("@text", value)
-        value = value if isinstance(value, ast.Name) else self.kept(value)
-        plain = ast.BoolOp(ast.Or(), [_is_type(value, "@int"), _is_type(value, "@str")])
+    def _rendered(self, value: ast.expr) -> ast.expr:
+        """What an f-string renders as the language does: an int or a string as it is, the rest by `@text`."""
+        plain = ast.BoolOp(ast.Or(), [_is_type(value, "@str"), _is_type(value, "@int")])
         return ast.IfExp(plain, value, call("@text", value))
 
     def _field(self, node: nodes.Field) -> ast.expr:

@@ -146,7 +146,8 @@ def _ended(rt: Runtime, result: Any, failure: BaseException | None) -> Outcome:
             failure.__traceback__
         )
     elif isinstance(failure, MemoryError):
-        failure = limit_error("memory_mb", 0, "the process has no more memory").with_traceback(failure.__traceback__)
+        most = rt.budget.values["memory_mb"]
+        failure = limit_error("memory_mb", most, "the process has no more memory").with_traceback(failure.__traceback__)
     if isinstance(failure, CATCHABLE):
         record = _record(rt.caught(failure))
     else:

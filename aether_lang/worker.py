@@ -41,7 +41,7 @@ from typing import Any, Final
 
 import msgspec
 
-from aether_lang.budget import Budget
+from aether_lang.budget import Budget, at_most
 from aether_lang.frames import MAX_FRAME, MAX_JOB_FRAME, Channel, FrameTooLargeError, ProtocolError
 from aether_lang.host import LoadedModule
 from aether_lang.jobs import CATCHABLE
@@ -183,6 +183,8 @@ class Worker:
             self._fault(fault)
         except OSError:
             pass  # the connection is gone, which ends the worker as its orderly end does
+        except MemoryError:
+            self._fault(ProtocolError("no memory is left to read what the hub sent"))
         with self._lock:
             if self._host is not None:
                 self._host.cancel("the hub is gone")
@@ -239,15 +241,16 @@ class Worker:
             if number in self._cancelled:
                 host.cancel(self._cancelled.pop(number))
         try:
-            outcome = run(
-                body["code"],
-                host,
-                body.get("parameters"),
-                body.get("context"),
-                entry=body.get("entry"),
-                config=body.get("config"),
-                budget=budget,
-            )
+            with at_most(budget.values["memory_mb"]):
+                outcome = run(
+                    body["code"],
+                    host,
+                    body.get("parameters"),
+                    body.get("context"),
+                    entry=body.get("entry"),
+                    config=body.get("config"),
+                    budget=budget,
+                )
         except ValueError as error:
             return _failed(str(error))
         finally:

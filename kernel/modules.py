@@ -232,6 +232,11 @@ class Modules:
             raise NotFound(f"there is no plugin {name!r}" + (f"; did you mean {close!r}?" if close else ""))
         return module
 
+    async def settled(self) -> None:
+        """Return once every generation that was replaced is proved gone, or told of as a leak."""
+        while self._retiring:
+            await asyncio.wait(list(self._retiring))
+
     def history(self) -> Sequence[Switched]:
         """Return the switches since the start, newest first."""
         return self._history.newest_first()

@@ -26,7 +26,17 @@ SHIPPED: Final[Mapping[str, float]] = {
 }
 """Those of `policies/default.toml` that are counted for a run, for a hub without a policy."""
 
-IN_WORKER: Final = ("steps", "active_s", "depth", "charged_mb", "text_mb", "items", "output_kb", "log_records")
+IN_WORKER: Final = (
+    "steps",
+    "active_s",
+    "depth",
+    "memory_mb",
+    "charged_mb",
+    "text_mb",
+    "items",
+    "output_kb",
+    "log_records",
+)
 """What the worker counts itself; the rest is counted here."""
 
 

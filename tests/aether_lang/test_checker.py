@@ -29,7 +29,15 @@ def codes(text: str) -> list[str]:
         ("every 5 minutes:\n  log 'x'", []),
         ("every blue moon:\n  log 'x'", ["AE401"]),
         ("plugin p {\n  memory_access: often\n}", ["AE403"]),
-        ("plugin p {\n  capabilities: [memory.read, memory.wread]\n}", ["AE301"]),
+        ("plugin p {\n  capabilities: [memory.read, memory.wread]\n}", ["AE190", "AE301"]),
+        ("plugin p {\n  timeout: 5s\n}", ["AE190"]),
+        ("plugin p {\n  requires: [pot]\n}", ["AE190"]),
+        ("plugin p {\n  persist: true\n}", ["AE190"]),
+        ("plugin p {\n  persist: false\n}", []),
+        ("agent: on", ["AW401"]),
+        ("agent: off", []),
+        ('model: "m"', ["AW401"]),
+        ("consciousness: enabled", []),
         ("x = missing", ["AW201"]),
         ("x = $missing", ["AW201"]),
         ("let counter = 1\nif countr > 1 { log counter }", ["AW202"]),
@@ -98,7 +106,7 @@ def test_a_function_of_the_script_may_bear_the_name_of_one_that_is_not_there_yet
 
 
 def test_variables_of_a_plugin_block_are_known_in_its_functions() -> None:
-    assert codes("plugin p {\n  let x = 1\n  capabilities: [memory.read]\n  on_run { return x }\n}") == []
+    assert codes("plugin p {\n  let x = 1\n  tags: [memory]\n  on_run { return x }\n}") == []
 
 
 def test_functions_of_a_plugin_block_are_known_by_their_bare_names() -> None:

@@ -322,6 +322,7 @@ def test_the_shipped_limits_are_those_of_the_reference() -> None:
         "active_s": 60,
         "wall_s": 900,
         "depth": 128,
+        "memory_mb": 256,
         "charged_mb": 64,
         "text_mb": 4,
         "items": 1_000_000,

@@ -209,6 +209,17 @@ def test_limits_of_the_job_end_it_and_the_worker_goes_on(hub: Hub) -> None:
     assert hub.done()["result"] == 1
 
 
+def test_the_process_grows_by_memory_mb_at_most_and_serves_the_next_job(hub: Hub) -> None:
+    doubling = (
+        "fn twice(s) { return s + s }\nfn more(s, n) { return n == 0 ? s : more(twice(s), n - 1) }\n"
+        'return more("ab", 40).length'
+    )
+    hub.run(doubling, limits={"memory_mb": 100, "charged_mb": 10_000, "text_mb": 10_000})
+    assert hub.done()["error"]["data"] == {"limit": "memory_mb", "value": 100}
+    hub.run('return "x".repeat(1000000).length')
+    assert hub.done()["result"] == 1_000_000
+
+
 def test_a_limit_that_is_no_number_fails_the_job_with_a_reason(hub: Hub) -> None:
     hub.run("return 1", limits={"steps": "many"})
     assert "limit steps must be a number" in hub.done()["error"]["message"]

@@ -1,7 +1,6 @@
 """What good means, checked over every plugin that ships: it reloads, carries on, unloads, and leaves nothing behind."""
 
 import ast
-import asyncio
 import logging
 import sys
 from pathlib import Path
@@ -25,15 +24,13 @@ async def test_every_bundled_plugin_reloads_twice_and_unloads_without_a_trace(tm
                 for _ in range(2):
                     module = await kernel.modules.reload(name)
                     assert (module.status, module.reason) == ("active", None), name
-            while kernel.modules._retiring:
-                await asyncio.wait(list(kernel.modules._retiring))
+            await kernel.modules.settled()
             assert [event.data for event in seen.of("module.leaked")] == []
             assert len(kernel.bus.subscriptions()) == subscriptions
             assert (await kernel.ready()) == dict.fromkeys(await kernel.ready())
             for name in [n for n in reversed(NAMES) if n != "security"] + ["security"]:
                 await kernel.modules.unload(name)
-            while kernel.modules._retiring:
-                await asyncio.wait(list(kernel.modules._retiring))
+            await kernel.modules.settled()
             assert [event.data for event in seen.of("module.leaked")] == []
         assert [s.name for s in kernel.bus.subscriptions()] == []
         assert kernel.supervisor.stats().tasks == []

@@ -116,7 +116,7 @@ async def test_a_health_that_exits_is_a_reason_and_a_set_down_that_exits_is_logg
 ) -> None:
     assert (await kernel.ready())["bad"] == "its health function failed: SystemExit"
     await kernel.modules.unload("bad")
-    await asyncio.wait(list(kernel.modules._retiring))
+    await kernel.modules.settled()
     assert "closing generation 1 failed" in caplog.text
 
 

@@ -410,8 +410,7 @@ async def test_a_retired_generation_leaves_memory(kernel: Kernel) -> None:
             drop(kernel, "hello", greeter(word, LISTENING % word))
             await seen.wait_for("module.reloaded", {"One": 1, "Two": 2, "Three": 3}[word])
             assert await call(kernel, "hello.greet", "Ada") == f"{word}, Ada!"
-        while kernel.modules._retiring:
-            await asyncio.gather(*kernel.modules._retiring)
+        await kernel.modules.settled()
     assert kernel.modules.counts().leaked == 0
 
 

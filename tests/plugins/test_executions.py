@@ -338,10 +338,10 @@ async def test_a_reload_leaves_no_generation_behind_while_a_run_is_under_way(tmp
         with Recording(kernel.bus, "#") as heard:
             row = await submit(kernel, "hold")
             await heard.wait_for("stage.began")
-            await asyncio.gather(*kernel.modules._retiring)
+            await kernel.modules.settled()
             heard.events.clear()
             await kernel.modules.reload("executions")
-            await asyncio.gather(*kernel.modules._retiring)
+            await kernel.modules.settled()
             await kernel.bus.publish("go.now", {"job_id": row["id"]})
             await heard.wait_for("job.completed")
         assert heard.of("module.leaked") == []

@@ -79,9 +79,12 @@ async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clie
         (folder / name).write_text(text)
     (folder / "out.aether").symlink_to("/etc/passwd")
     (home.parent / "beside.aether").write_text("return 1")
-    async with hub_process(home) as hub, aiohttp.ClientSession() as session:
-        async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(home / "hub.sock"))) as console:
-            yield Client(hub, session, console)
+    async with (
+        hub_process(home) as hub,
+        aiohttp.ClientSession() as session,
+        aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(home / "hub.sock"))) as console,
+    ):
+        yield Client(hub, session, console)
 
 
 async def test_the_documented_example_runs_the_autopilot(client: Client) -> None:

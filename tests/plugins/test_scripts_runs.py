@@ -194,7 +194,7 @@ async def test_what_is_too_large_for_a_job_is_said_and_costs_no_worker(house: Sc
         assert (error["code"], error["message"], "data" in error) == ("USER_ERROR", "odd", False)
     assert before <= {worker.pid for worker in workers()}
     with pytest.raises(TooLarge, match="input_kb"):
-        await house.submit("return 1", parameters={"x": "x" * 300_000})
+        await house.submit("return 1", parameters={"x": "x" * 1_100_000})
 
 
 async def test_a_flood_of_log_records_is_cut_with_a_mark_and_no_error(house: ScriptHouse) -> None:

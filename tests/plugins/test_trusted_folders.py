@@ -80,6 +80,5 @@ async def test_a_folder_that_loses_its_trust_loses_its_plugins_at_once(tmp_path:
 async def test_a_bundled_plugin_with_a_running_task_leaves_memory_at_its_first_reload(tmp_path: Path) -> None:
     async with kernel_with_policy(tmp_path, "") as kernel:
         await kernel.modules.reload("security")
-        while kernel.modules._retiring:
-            await next(iter(kernel.modules._retiring))
+        await kernel.modules.settled()
         assert kernel.modules.counts().leaked == 0
