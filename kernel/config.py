@@ -87,6 +87,8 @@ class Limits(msgspec.Struct, frozen=True):
     """Writes that share one commit."""
     read_rows: Count = 10_000
     """Rows that one read may return."""
+    call_items: Count = 10_000
+    """Items that a call of a streaming function may collect."""
     lane_high_priority: Count = 32
     """Pieces of work that run at once in the lane `high_priority`."""
     lane_normal_priority: Count = 16

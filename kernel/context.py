@@ -9,7 +9,8 @@ from __future__ import annotations
 import itertools
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import aclosing
 from typing import Any, Protocol, TypeVar, overload
 
 import msgspec
@@ -18,7 +19,7 @@ from kernel.bus import Bus
 from kernel.capabilities import Caller, Chain, Decision, Gate
 from kernel.clock import Clock
 from kernel.contribution import Effect, Function, Owned, Table, above
-from kernel.errors import BadInput, Denied, NotFound
+from kernel.errors import BadInput, Denied, NotFound, TooLarge
 from kernel.events import Event
 from kernel.scheduler import Scheduler, Ticket
 from kernel.services import Handle, plain
@@ -205,7 +206,10 @@ class Context:
         )
 
     async def call(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
-        """Call a plugin's function as this chain and return plain data; its right is asked first."""
+        """Call a plugin's function as this chain and return plain data; its right is asked first.
+
+        What a function streams is collected into a list; `TooLarge` above `[limits] call_items`.
+        """
         owned = self.find_function(name)
         while owned.owner.paused is not None and not self.passes_through(owned.owner):
             await owned.owner.paused.wait()
@@ -215,7 +219,7 @@ class Context:
         arguments = function.signature.positional(args, kwargs)
         bound = function.signature.binder.bind({key: plain(value) for key, value in arguments.items()})
         if function.signature.streams:
-            return [plain(item) async for item in owned.owner.stream(function.fn, child, bound)]
+            return await _collected(owned.owner.stream(function.fn, child, bound), name, self.config.limits.call_items)
         return plain(await owned.owner.call(function.fn, child, bound))
 
     async def publish(self, topic: str, data: Any = None) -> Event:
@@ -296,3 +300,13 @@ class Context:
         if not self.chain.caller.id.startswith(CORE):
             raise Denied(f"{self.chain} may not act for {caller.id}: only a bundled plugin's own tasks may")
         return Context(self._kernel, self._owner, Chain(caller), trace=trace or self.trace)
+
+
+async def _collected(stream: AsyncGenerator[Any, None], name: str, most: int) -> list[Any]:
+    items: list[Any] = []
+    async with aclosing(stream):  # a generator that is left early is closed here, not whenever it is collected
+        async for item in stream:
+            if len(items) == most:
+                raise TooLarge(f"{name} streams more than {most} items; a call collects no more ([limits] call_items)")
+            items.append(plain(item))
+    return items

@@ -10,7 +10,7 @@ import asyncio
 import inspect
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Literal
@@ -200,7 +200,7 @@ class Generation:
         finally:
             del self._inside[ticket]
 
-    async def stream(self, fn: Callable[..., Any], ctx: Any, arguments: dict[str, Any]) -> AsyncIterator[Any]:
+    async def stream(self, fn: Callable[..., Any], ctx: Any, arguments: dict[str, Any]) -> AsyncGenerator[Any, None]:
         """Yield what the async generator `fn` yields, until it ends, the reader leaves, or the generation is cut."""
         self.tally.calls += 1
         source = fn(ctx, **arguments) if _takes_context(fn) else fn(**arguments)

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 from kernel.capabilities import Caller
-from kernel.errors import BadInput, Denied, NotFound
+from kernel.errors import BadInput, Denied, NotFound, TooLarge
 from kernel.kernel import Kernel
 from kernel.testing import ALLOW_ALL, Recording, running_kernel
 
 NOTES = """
+from collections.abc import AsyncIterator
 from kernel import Context, Plugin
 notes = Plugin(
     "notes", version="1.0.0", topics=["paper"], migrations=["CREATE TABLE notes__lines (text TEXT)"]
@@ -34,6 +35,20 @@ async def shout(ctx: Context, topic: str) -> None:
 @notes.function("look", effect="read")
 async def look(ctx: Context) -> None:
     await ctx.require("memory:write", "own")
+
+@notes.function("count", effect="read")
+async def count(ctx: Context) -> AsyncIterator[int]:
+    try:
+        for number in range(ctx.config.limits.call_items * 2):
+            yield number
+    finally:
+        ended.append(number)
+
+@notes.function("ended", effect="read")
+async def last(ctx: Context) -> list[int]:
+    return ended
+
+ended: list[int] = []
 
 @notes.function("pretend")
 async def pretend(ctx: Context) -> None:
@@ -110,3 +125,12 @@ async def test_may_asks_without_leaving_a_trace(kernel: Kernel) -> None:
     assert not ctx.may("event:emit:secret.told")
     assert ctx.may("event:emit:user.called")
     assert list(kernel.gate.denials) == []
+
+
+async def test_a_call_collects_what_is_streamed_up_to_its_bound(tmp_path: Path) -> None:
+    given = {"plugins": {"allow_all": STAGED, "notes": NOTES}, "overrides": {"limits.call_items": 5}}
+    async with running_kernel(tmp_path, **given) as kernel:
+        ctx = kernel.context(Caller("user:ada"))
+        with pytest.raises(TooLarge, match="call_items"):
+            await ctx.call("notes.count")
+        assert await ctx.call("notes.ended") == [5]
