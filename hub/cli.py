@@ -159,14 +159,9 @@ def plugins_verb(ctx: click.Context, home: Path | None, as_json: bool) -> None:
         if terminal.json:
             terminal.print(answer)
             return
-        from rich.table import Table
-        from rich.text import Text
-
         columns = ("version", "generation", "status", "calls", "errors", "rollback_token", "reason")
-        table = Table("plugin", *(name.replace("_", " ") for name in columns), box=None)
-        for m in answer["modules"]:
-            table.add_row(m["name"], *(Text(str(shown_of(m, name))) for name in columns))
-        terminal.print(table)
+        head = ["plugin", *(name.replace("_", " ") for name in columns)]
+        terminal.table(head, ([m["name"], *(shown_of(m, name) for name in columns)] for m in answer["modules"]))
 
     talk(ctx, home, as_json, list_plugins)
 

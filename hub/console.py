@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,6 +11,8 @@ from typing import Any
 import aiohttp
 import msgspec
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from hub.home import socket_path
 from kernel import AetherraError, ServiceUnavailable
@@ -53,6 +55,24 @@ class HubTerminal:
         else:
             # What a hub sends is text to show, never markup to obey.
             self._console.print(value, markup=False, highlight=False)
+
+    def table(self, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Print rows under a head. A column without a word is left out, and only the last one is cut to fit."""
+        cells = [[_cell(value) for value in row] for row in rows]
+        shown = [n for n in range(len(head)) if any(row[n].plain for row in cells)] or list(range(len(head)))
+        widths = {n: max([len(head[n]), *(row[n].cell_len for row in cells)]) for n in shown}
+        excess = sum(width + 2 for width in widths.values()) - self._console.width  # a blank on each side
+        last = shown[-1]
+        widths[last] = max(len(head[last]), widths[last] - max(0, excess))
+        for row in cells:
+            row[last].truncate(widths[last], overflow="ellipsis")
+        # Left to itself, rich would take from every column.
+        table = Table(box=None, width=sum(width + 2 for width in widths.values()))
+        for n in shown:
+            table.add_column(head[n], no_wrap=True, width=widths[n])
+        for row in cells:
+            table.add_row(*(row[n] for n in shown))
+        self._console.print(table, crop=False)
 
     async def request(self, method: str, path: str, json: Any = None, headers: Mapping[str, str] | None = None) -> Any:
         """Ask the hub and return its decoded answer, or its text where that is no JSON; raise what it refused with."""
@@ -108,6 +128,10 @@ class HubTerminal:
     ) -> None:
         if self._session is not None:
             await self._session.close()
+
+
+def _cell(value: Any) -> Text:
+    return value.copy() if isinstance(value, Text) else Text("" if value is None else str(value))
 
 
 class _Asked:

@@ -6,7 +6,7 @@ A verb runs in the terminal's own process. The hub does the work; the verb asks 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -43,6 +43,13 @@ class Terminal(Protocol):
 
     def print(self, value: Any = "") -> None:
         """Print a line of text or a rich renderable; under `--json`, `value` as one line of JSON."""
+        ...
+
+    def table(self, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Print rows under a head; cells are text or rich's `Text`. A column without a word is left out.
+
+        Only the last column is cut to fit the terminal, so what is copied from the others is whole.
+        """
         ...
 
     async def request(self, method: str, path: str, json: Any = None, headers: Mapping[str, str] | None = None) -> Any:

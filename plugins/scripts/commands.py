@@ -68,22 +68,14 @@ async def jobs(terminal: Terminal, status: str = "", limit: int = 20) -> None:
     if terminal.json:
         terminal.print(answer)
         return
-    from rich.table import Table
     from rich.text import Text
 
-    failed = any(job["error"] for job in answer["jobs"])
-    table = Table(box=None)
-    for column, width in (("job", 36), ("status", 9), ("took", 7)):
-        table.add_column(column, no_wrap=True, min_width=width)  # an id that is cut is of no use
-    for column in ("script", "error") if failed else ("script",):
-        table.add_column(column, no_wrap=True, overflow="ellipsis")
+    rows = []
     for job in answer["jobs"]:
         took = "" if job["duration_s"] is None else f"{job['duration_s']:.2f} s"
-        cells = [job["job_id"], Text(job["status"], STYLES.get(job["status"], "")), took, Text(job["script"])]
-        if failed:
-            cells.append(Text((job["error"] or {}).get("message", "")))
-        table.add_row(*cells)
-    terminal.print(table)
+        status_text = Text(job["status"], STYLES.get(job["status"], ""))
+        rows.append((job["job_id"], status_text, took, job["script"], (job["error"] or {}).get("message")))
+    terminal.table(("job", "status", "took", "script", "error"), rows)
 
 
 async def cancel(terminal: Terminal, id: str) -> None:
