@@ -21,7 +21,7 @@ from kernel.loader import FILES_PER_PLUGIN
 log = logging.getLogger("kernel.watch")
 
 DEBOUNCE_MS = 50
-STEP_MS = 5
+STEP_MS = 2
 LOOK_EVERY_MS = 1_000
 
 # What editors and installers leave beside a file on its way to being saved.
