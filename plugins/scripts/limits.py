@@ -5,39 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from aether_lang.budget import SHIPPED as IN_WORKER
 from kernel import AetherraError, Context, ServiceUnavailable
 
 SHIPPED: Final[Mapping[str, float]] = {
-    "steps": 10_000_000,
-    "active_s": 60,
-    "wall_s": 900,
-    "depth": 128,
-    "memory_mb": 256,
-    "charged_mb": 64,
-    "text_mb": 4,
-    "items": 1_000_000,
+    **IN_WORKER,
     "host_calls": 10_000,
     "ai_calls": 50,
-    "output_kb": 1024,
-    "log_records": 5_000,
     "source_kb": 512,
     "brackets": 64,
     "blocks": 18,
 }
-"""Those of `policies/default.toml` that are counted for a run, for a hub without a policy."""
-
-IN_WORKER: Final = (
-    "steps",
-    "active_s",
-    "depth",
-    "memory_mb",
-    "charged_mb",
-    "text_mb",
-    "items",
-    "output_kb",
-    "log_records",
-)
-"""What the worker counts itself; the rest is counted here."""
+"""What a run may use in a hub without a policy: what its worker counts, and what hub and compiler do."""
 
 
 async def limits_of(ctx: Context, caller: Mapping[str, Any], script: str) -> dict[str, float]:
