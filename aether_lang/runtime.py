@@ -508,7 +508,12 @@ class Runtime(Operators):
     def thrown(self, value: Any) -> ScriptError:
         """What `throw value` raises (section 10)."""
         if type(value) is ErrorValue:
-            return ScriptError.again(value)
+            if value.line:
+                return ScriptError.again(value)
+            # Made by `error(..)` and thrown for the first time: its place is where that happens.
+            fresh = ScriptError(value.type, value.message, value.data, retryable=value.retryable)
+            fresh.cause = value.cause
+            return fresh
         if type(value) is dict and "message" in value:
             name = value.get("type", "UserError")
             error = ScriptError(

@@ -1,6 +1,7 @@
 """What the docs say is what the code does: generated parts are current, links lead somewhere, examples run as shown."""
 
 import asyncio
+import io
 import json
 import os
 import re
@@ -10,6 +11,9 @@ from pathlib import Path
 
 import pytest
 from hub_process import AETHER, HubProcess, hub_process
+
+import aether_lang
+from aether_lang.host import LocalHost
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -150,3 +154,24 @@ def test_every_toml_example_is_toml() -> None:
         for kind, body in FENCE.findall(page.read_text()):
             if kind == "toml":
                 assert tomllib.loads(body)
+
+
+SHOWN = re.compile(r"^```(aether|aether-error)\n(.*?)^```\n\n```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    ("kind", "source", "said"), SHOWN.findall((ROOT / "docs" / "language.md").read_text()), ids=lambda part: ""
+)
+def test_every_script_of_the_language_page_says_what_stands_below_it(kind: str, source: str, said: str) -> None:
+    if kind == "aether-error":
+        with pytest.raises(aether_lang.AetherError, match=re.escape(said.strip())):
+            aether_lang.parse(source)
+        return
+    host = LocalHost(out=io.StringIO())
+    ended = aether_lang.run(aether_lang.compile(aether_lang.parse(source)), host)
+    assert (ended.state, host.lines) == ("completed", said.splitlines())
+
+
+def test_every_script_of_the_language_page_is_shown_with_what_it_says() -> None:
+    text = (ROOT / "docs" / "language.md").read_text()
+    assert len(SHOWN.findall(text)) == len(re.findall(r"^```aether", text, re.MULTILINE)) >= 7

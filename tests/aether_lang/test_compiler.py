@@ -325,6 +325,13 @@ def test_except_catches_only_its_type() -> None:
     assert error('try:\n  throw "m"\nexcept Timeout as e:\n  return 2\n')["type"] == "UserError"
 
 
+def test_a_made_error_has_the_place_where_it_was_first_thrown() -> None:
+    source = 'let made = error("m", type="KeyError")\ntry {\n  throw made\n} catch e {\n  '
+    assert result(source + "return [made.line, e.type, e.message, e.line]\n}") == [0, "KeyError", "m", 3]
+    again = "try {\n    throw e\n  } catch f {\n    return f.line\n  }\n}"
+    assert result(source + again) == 3
+
+
 def test_capability_error_is_another_name_of_permission_error() -> None:
     assert result("try:\n  search_memory({})\nexcept CapabilityError as e:\n  return e.type\n") == "PermissionError"
 
