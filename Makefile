@@ -6,15 +6,15 @@ BIN := .venv/bin
 serve: .venv/ready          ## set everything up and run the hub on http://127.0.0.1:3001
 	$(BIN)/aether serve --trust-plugins plugins
 
-test: .venv/ready           ## set everything up and run the tests
-	$(BIN)/python -m pytest
+test: .venv/ready           ## set everything up and run the tests, on all cores
+	$(BIN)/python -m pytest -n auto
 
 check: .venv/ready          ## what must hold before a commit: format, lint, types, import contract, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 fix: .venv/ready            ## format, and mend what the linter can
 	$(BIN)/ruff format .
