@@ -6,7 +6,7 @@ from kernel.clock import Clock, SystemClock, iso
 from kernel.command import Terminal, load_commands, load_settings
 from kernel.config import Config, Paths, Setting
 from kernel.context import Context, EventStream, Reply, new_trace
-from kernel.contribution import EFFECTS, Command, Effect, Function, Owned, Route, Table
+from kernel.contribution import EFFECTS, SOCKET_METHOD, Command, Effect, Function, Owned, Route, Table
 from kernel.errors import (
     AetherraError,
     BadInput,
@@ -32,13 +32,15 @@ from kernel.hookspecs import hookimpl
 from kernel.kernel import Kernel
 from kernel.plugin import Plugin, needs
 from kernel.scheduler import Ticket
-from kernel.signature import Binder, Parameter, Signature
+from kernel.signature import Binder, MessageDecoder, Parameter, Signature
+from kernel.socket import Socket, SocketError, SocketEvent, SocketGap
 from kernel.suggest import nearest
 from kernel.version import VERSION
 from kernel.workers import Job, Pool, Program, WorkerLost, interpreter
 
 __all__ = [
     "EFFECTS",
+    "SOCKET_METHOD",
     "VERSION",
     "AetherraError",
     "BadInput",
@@ -65,6 +67,7 @@ __all__ = [
     "Job",
     "Kernel",
     "LoadError",
+    "MessageDecoder",
     "NotAvailable",
     "NotFound",
     "Overloaded",
@@ -80,6 +83,10 @@ __all__ = [
     "ServiceUnavailable",
     "Setting",
     "Signature",
+    "Socket",
+    "SocketError",
+    "SocketEvent",
+    "SocketGap",
     "StorageError",
     "StorageFull",
     "Subscription",

@@ -23,6 +23,9 @@ EFFECTS: tuple[Effect, ...] = ("free", "read", "staged", "deferred", "compensabl
 
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 
+SOCKET_METHOD = "WS"
+"""Stands for the method of a route that is a WebSocket: the upgrade of a GET finds it, no other request does."""
+
 _PARAMETER = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
 
 
@@ -33,7 +36,10 @@ def above(effect: Effect, ceiling: Effect) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A path served over HTTP: the typed function behind it and how its dialect speaks."""
+    """A path served over HTTP: the typed function behind it and how its dialect speaks.
+
+    Of a WebSocket the method is `WS`, and `signature.receives` and `signature.sends` are the types of its messages.
+    """
 
     method: str
     path: str
@@ -51,6 +57,8 @@ class Route:
     description: str = ""
     deadline_s: float | None = None
     """How long its handler may take, where that is not what the hub allows to any."""
+    stateless: bool = False
+    """Of a socket: its handler keeps nothing between two messages, so the next generation can go on with it."""
 
     @property
     def key(self) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
 from kernel.bus import Bus
@@ -148,16 +148,27 @@ class Kernel:
         """Return the context in which a plugin acts for itself."""
         return Context(self, generation, Chain(Caller(generation.principal)))
 
-    async def serve(self, owned: Owned[Route], ctx: Context, arguments: dict[str, Any]) -> Any:
+    async def serve(
+        self,
+        owned: Owned[Route],
+        ctx: Context,
+        arguments: dict[str, Any],
+        *,
+        entering: Callable[[], Awaitable[None]] | None = None,
+    ) -> Any:
         """Ask for the route's right and run its handler; return its result, or an async iterator where it streams.
 
-        While its plugin hands its state over, the call waits and enters the next generation.
+        While its plugin hands its state over, the call waits and enters the next generation. `entering` is awaited
+        once the right is given and before the handler begins.
         """
         while owned.owner.paused is not None and not ctx.passes_through(owned.owner):
             await owned.owner.paused.wait()
             owned = self._again(owned)
         route, owner = owned.item, owned.owner
         self.gate.require(ctx.chain, route.needs)
+        if entering is not None:
+            await entering()
+            return await self.serve(owned, ctx, arguments)  # meanwhile the plugin may have been paused
         child = ctx.into(owner, ceiling=route.effect)
         if route.signature.streams:
             return owner.stream(route.fn, child, arguments)

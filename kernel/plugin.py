@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 from kernel.contribution import (
     EFFECTS,
     SAFE_METHODS,
+    SOCKET_METHOD,
     Command,
     Effect,
     Function,
@@ -40,6 +41,8 @@ VERSION = re.compile(r"\d+\.\d+\.\d+([-+][0-9A-Za-z.-]+)?\Z")
 PATH = re.compile(r"/([A-Za-z0-9_.~-]+|\{[a-z_][a-z0-9_]*\})?(/([A-Za-z0-9_.~-]+|\{[a-z_][a-z0-9_]*\}))*/?\Z")
 ROUTE_DEADLINE_S = 600.0
 """The longest that a route may ask for: who waits in a request holds a connection."""
+URL_CREDENTIALS = frozenset({"ticket", "token", "access_token"})
+"""Names in the query of a socket that the hub itself reads, or refuses."""
 RESERVED = frozenset(
     {"core", "admin", "system", "kernel", "hub", "module", "plugin", "console", "capability", "policy"}
 )
@@ -173,6 +176,40 @@ class Plugin:
     def delete(self, path: str, **options: Any) -> Callable[[F], F]:
         """Serve the function at DELETE `path`."""
         return self.route("DELETE", path, **options)
+
+    def socket(
+        self,
+        path: str,
+        *,
+        needs: str | None = None,
+        effect: Effect | None = None,
+        dialect: str = "hub",
+        documented: bool = False,
+        stateless: bool = False,
+    ) -> Callable[[F], F]:
+        """Serve the function as a WebSocket at `path`: it takes a `Socket[Incoming, Outgoing]` and ends the socket.
+
+        What does not stand in the path is read from the query, as for GET. One socket is one call: a reload lets it
+        finish for a while and then closes it with 1012. `stateless` promises that the function keeps nothing between
+        two messages; then a reload hands the open socket over to the new generation, and the client notices nothing.
+        """
+        if not PATH.match(path):
+            raise ContractError(f"plugin {self.name}: the path {path!r} is not of the form /a/{{b}}/c")
+
+        def collect(fn: F) -> F:
+            options = {
+                "needs": needs,
+                "effect": effect,
+                "status": 101,
+                "dialect": dialect,
+                "documented": documented,
+                "deadline_s": None,
+                "stateless": stateless,
+            }
+            self._doors.append((SOCKET_METHOD, path, fn, options))
+            return fn
+
+        return collect
 
     # Other doors -------------------------------------------------------------------------------------------------
 
@@ -364,7 +401,9 @@ class Plugin:
                     f"plugin {self.name}: {method} {path} serves {full}, which is {effect}; "
                     "a GET changes nothing, so use POST or declare the function free or read"
                 )
-            signature = function.signature if function else Signature.of(fn)
+            signature = function.signature if function else Signature.of(fn, socket=method == SOCKET_METHOD)
+            if method == SOCKET_METHOD:
+                self._check_socket(path, signature)
             route = Route(
                 method,
                 path,
@@ -378,12 +417,18 @@ class Plugin:
                 options["documented"],
                 _sentence(fn),
                 options["deadline_s"],
+                options.get("stateless", False),
             )
             unknown = route.path_names - {p.field for p in signature.parameters}
             if unknown:
                 raise ContractError(f"plugin {self.name}: {path} names {min(unknown)!r}, which {full} does not take")
             found.append(route)
         return found
+
+    def _check_socket(self, path: str, signature: Signature) -> None:
+        taken = URL_CREDENTIALS & {p.field for p in signature.parameters}
+        if taken:
+            raise ContractError(f"plugin {self.name}: {path}: the parameter `{min(taken)}` of a socket is the hub's")
 
     @hookimpl(specname="functions")
     def _hook_functions(self) -> list[Function]:

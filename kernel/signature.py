@@ -10,6 +10,7 @@ import collections.abc
 import inspect
 import math
 import re
+import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from typing import Any
 import msgspec
 
 from kernel.errors import BadInput, ContractError
+from kernel.socket import Socket
+from kernel.suggest import nearest
 
 NO_DEFAULT = inspect.Parameter.empty
 
@@ -99,9 +102,39 @@ class Binder:
         return {name: getattr(filled, name) for name in self._names}
 
 
+class MessageDecoder:
+    """Decodes a client's messages to one type, or refuses them with the field's name."""
+
+    __slots__ = ("_decoder", "tag_field", "tags", "type")
+
+    def __init__(self, type: Any) -> None:
+        self.type = type
+        self._decoder = msgspec.json.Decoder(type)
+        self.tag_field, self.tags = _tags(type)
+
+    def decode(self, text: bytes | str) -> Any:
+        """Return the value of a message; raise `BadInput` with place and expectation."""
+        try:
+            return self._decoder.decode(text)
+        except msgspec.ValidationError as error:
+            refused = refusal(error)
+        except (msgspec.DecodeError, UnicodeError) as error:
+            raise BadInput(f"the message is not valid JSON: {error}") from None
+        if self.tags and refused.details.get("field") == self.tag_field and "Invalid value" in refused.message:
+            given = refused.message.partition("'")[2].partition("'")[0]
+            close = nearest(given, self.tags)
+            refused.message += f"; expected {' or '.join(self.tags)}" + (f"; did you mean {close}?" if close else "")
+            refused.details["expected"] = list(self.tags)
+        raise refused
+
+
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """The typed face of one function: its parameters (the context aside), its result, and whether it streams."""
+    """The typed face of one function: its parameters (the context aside), its result, and whether it streams.
+
+    Of a socket's function `socket` names the parameter that takes the socket, `receives` and `sends` are the types of
+    its messages; elsewhere `socket` is empty.
+    """
 
     title: str
     parameters: tuple[Parameter, ...]
@@ -109,10 +142,16 @@ class Signature:
     streams: bool
     takes_context: bool
     binder: Binder
+    socket: str = ""
+    receives: Any = None
+    sends: Any = None
 
     @classmethod
-    def of(cls, fn: Callable[..., Any], *, method: bool = False) -> Signature:
-        """Read `fn`; raise `ContractError` for a parameter without a type or one that JSON cannot carry."""
+    def of(cls, fn: Callable[..., Any], *, method: bool = False, socket: bool = False) -> Signature:
+        """Read `fn`; raise `ContractError` for a parameter without a type or one that JSON cannot carry.
+
+        `socket` says that the function stands behind a socket's door: one of its parameters is a `Socket`.
+        """
         title = getattr(fn, "__qualname__", repr(fn))
         try:
             hints = typing.get_type_hints(fn, include_extras=True)
@@ -122,6 +161,10 @@ class Signature:
         if method:
             listed = listed[1:]
         takes_context = bool(listed) and listed[0].name == "ctx"
+        taken = [p for p in listed if _is_socket(hints.get(p.name))]
+        if socket or taken:
+            _check_socket(title, fn, [p.name for p in taken], socket)
+            listed = [p for p in listed if p not in taken]
         parameters = tuple(_parameter(title, p, hints) for p in (listed[1:] if takes_context else listed))
         result = hints.get("return", Any)
         # A consumer's Protocol says it without `yield`: `def watch(self) -> AsyncIterator[Row]`.
@@ -131,7 +174,11 @@ class Signature:
             binder = Binder(title.replace(".", "_"), parameters, lax=False, extras=False)
         except TypeError as error:
             raise ContractError(f"{title}: a parameter's type cannot be carried as data: {error}") from None
-        return cls(title, parameters, _streamed(result) if streams else result, streams, takes_context, binder)
+        result = _streamed(result) if streams else result
+        if not taken:
+            return cls(title, parameters, result, streams, takes_context, binder)
+        receives, sends = _message_types(title, hints[taken[0].name])
+        return cls(title, parameters, result, streams, takes_context, binder, taken[0].name, receives, sends)
 
     def part(self, fields: Iterable[str], *, lax: bool, extras: bool) -> Binder:
         """Return a binder for just those fields: what stands in the path, the query or the body of a request."""
@@ -171,6 +218,45 @@ def _parameter(title: str, given: inspect.Parameter, hints: Mapping[str, Any]) -
         raise ContractError(f"{title}: the parameter `{given.name}` needs a type")
     field = given.name.removesuffix("_")
     return Parameter(given.name, field, hints[given.name], given.default)
+
+
+def _is_socket(hint: Any) -> bool:
+    return hint is Socket or typing.get_origin(hint) is Socket
+
+
+def _check_socket(title: str, fn: Callable[..., Any], taken: list[str], wanted: bool) -> None:
+    if not wanted:
+        raise ContractError(f"{title}: `{taken[0]}` is a Socket, which only a function behind `@p.socket(path)` gets")
+    if len(taken) != 1:
+        raise ContractError(
+            f"{title}: a function behind `@p.socket` takes one Socket, such as `socket: Socket[Ask, Answer]`; "
+            f"it takes {len(taken)}"
+        )
+    if not inspect.iscoroutinefunction(fn):
+        raise ContractError(f"{title}: a function behind `@p.socket` is an `async def` without `yield`")
+
+
+def _message_types(title: str, hint: Any) -> tuple[Any, Any]:
+    if hint is Socket:
+        raise ContractError(f"{title}: say what the socket receives and sends: Socket[Incoming, Outgoing]")
+    receives, sends = typing.get_args(hint)
+    for kind, what in ((receives, "receives"), (sends, "sends")):
+        try:
+            decoder = MessageDecoder(kind)
+        except TypeError as error:
+            raise ContractError(f"{title}: what the socket {what} cannot be carried as JSON: {error}") from None
+        if what == "receives" and decoder.tag_field == "type" and "auth" in decoder.tags:
+            raise ContractError(f"{title}: messages of the type `auth` are the hub's; name yours otherwise")
+    return receives, sends
+
+
+def _tags(kind: Any) -> tuple[str, tuple[str, ...]]:
+    union = typing.get_origin(kind) in (typing.Union, types.UnionType)
+    configs = [getattr(choice, "__struct_config__", None) for choice in (typing.get_args(kind) if union else (kind,))]
+    tagged = [config for config in configs if config is not None and config.tag is not None]
+    if not tagged:
+        return "", ()
+    return str(tagged[0].tag_field), tuple(str(config.tag) for config in tagged)
 
 
 def _streamed(result: Any) -> Any:

@@ -5,7 +5,9 @@ import msgspec
 import pytest
 
 from kernel.errors import BadInput, ContractError
-from kernel.signature import Signature
+from kernel.plugin import Plugin
+from kernel.signature import MessageDecoder, Signature
+from kernel.socket import Socket
 
 
 async def remind(ctx: Any, name: str, minutes: int = 5, tags: list[str] | None = None, async_: bool = False) -> str:
@@ -107,3 +109,94 @@ def test_positional_arguments_get_their_names_and_too_many_are_refused() -> None
         signature.positional((1, 2, 3, 4, 5), {})
     with pytest.raises(BadInput, match="two values for `name`"):
         signature.positional(("x",), {"name": "y"})
+
+
+class Ask(msgspec.Struct, tag_field="type", tag="ask"):
+    words: str
+
+
+class Stop(msgspec.Struct, tag_field="type", tag="stop"):
+    pass
+
+
+async def talk(ctx: Any, room: str, socket: Socket[Ask | Stop, str], loud: bool = False) -> None: ...
+
+
+def test_a_sockets_function_says_what_it_receives_and_sends_and_the_rest_are_parameters() -> None:
+    signature = Signature.of(talk, socket=True)
+    assert (signature.socket, signature.receives, signature.sends) == ("socket", Ask | Stop, str)
+    assert [p.field for p in signature.parameters] == ["room", "loud"]
+
+
+async def bare(socket: Socket) -> None: ...  # type: ignore[type-arg]
+async def two(one: Socket[int, int], other: Socket[int, int]) -> None: ...
+async def none(name: str) -> None: ...
+async def several(socket: Socket[list[int] | tuple[int, int], int]) -> None: ...
+async def yielding(socket: Socket[int, int]) -> AsyncIterator[int]:
+    yield 1
+
+
+class Auth(msgspec.Struct, tag_field="type", tag="auth"):
+    token: str
+
+
+async def own_auth(socket: Socket[Ask | Auth, int]) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("fn", "words"),
+    [
+        (bare, "Incoming, Outgoing"),
+        (two, "takes 2"),
+        (none, "takes 0"),
+        (several, "cannot be carried"),
+        (yielding, "without `yield`"),
+        (own_auth, "are the hub's"),
+    ],
+)
+def test_a_sockets_function_that_does_not_fit_is_refused_at_load(fn: Any, words: str) -> None:
+    with pytest.raises(ContractError, match=words):
+        Signature.of(fn, socket=True)
+
+
+def test_only_a_sockets_door_gives_a_socket() -> None:
+    with pytest.raises(ContractError, match=r"only a function behind `@p.socket"):
+        Signature.of(talk)
+    p = Plugin("talker", version="1.0.0")
+    p.get("/api/talk/{room}")(talk)
+    with pytest.raises(ContractError, match=r"only a function behind `@p.socket"):
+        p._routes()
+
+
+def test_a_sockets_door_is_a_route_of_its_own_method() -> None:
+    p = Plugin("talker", version="1.0.0")
+    p.socket("/api/talk/{room}", needs="plugin:read", stateless=True)(talk)
+    (route,) = p._routes()
+    assert (route.method, route.needs, route.effect, route.stateless) == ("WS", "plugin:read", "irreversible", True)
+    assert route.key == ("WS", "/api/talk/{}")
+
+
+def test_a_sockets_function_has_no_parameter_that_the_hub_reads_itself() -> None:
+    async def given(socket: Socket[int, int], ticket: str) -> None: ...
+
+    p = Plugin("talker", version="1.0.0")
+    p.socket("/api/talk")(given)
+    with pytest.raises(ContractError, match="`ticket` of a socket is the hub's"):
+        p._routes()
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "field"),
+    [
+        (b'{"type": "asks", "words": "x"}', "expected ask or stop; did you mean ask", "type"),
+        (b'{"type": "ask", "words": 1}', "Expected `str`, got `int`", "words"),
+        (b'{"type": "ask"}', "missing required field `words`", "words"),
+        (b"{}", "missing required field `type`", "type"),
+        (b"[", "the message is not valid JSON|Expected `object`", None),
+        (b'{"type": "stop"', "not valid JSON", None),
+    ],
+)
+def test_a_message_that_does_not_fit_is_refused_with_its_field(text: bytes, words: str, field: str | None) -> None:
+    with pytest.raises(BadInput, match=words) as refused:
+        MessageDecoder(Ask | Stop).decode(text)
+    assert refused.value.details.get("field") == field
