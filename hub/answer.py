@@ -17,10 +17,13 @@ from kernel import VERSION, ContractError
 
 JSON: Final = "application/json; charset=utf-8"
 
+LOADS_NOTHING: Final = "default-src 'none'; frame-ancestors 'none'"
+"""The Content-Security-Policy of every response that does not bring its own (`hub.pages`)."""
+
 SECURITY: Final[Mapping[str, str]] = {
     "X-Hub-Version": VERSION,
     "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": LOADS_NOTHING,
     "Referrer-Policy": "no-referrer",
 }
 """On every response, whatever the dialect (threat model, section 6)."""
@@ -44,9 +47,6 @@ def header_lines(headers: Mapping[str, str]) -> bytes:
     return "".join(lines).encode("latin-1")
 
 
-_COMMON = header_lines(SECURITY)
-
-
 def _status_line(status: int) -> bytes:
     try:
         phrase = HTTPStatus(status).phrase
@@ -55,14 +55,15 @@ def _status_line(status: int) -> bytes:
     return f"HTTP/1.1 {status} {phrase}\r\n".encode("ascii")
 
 
-_starts: dict[tuple[int, str, str], bytes] = {}
+_starts: dict[tuple[int, str, str, str], bytes] = {}
 STARTS_KEPT = 256
 
 
-def _start(key: tuple[int, str, str]) -> bytes:
+def _start(key: tuple[int, str, str, str]) -> bytes:
     """Return the head up to what differs between two responses of a kind; the common kinds are remembered."""
-    status, content_type, cache = key
-    start = _status_line(status) + _COMMON + b"Cache-Control: %b\r\n" % cache.encode("latin-1")
+    status, content_type, cache, policy = key
+    common = header_lines({**SECURITY, "Content-Security-Policy": policy})
+    start = _status_line(status) + common + b"Cache-Control: %b\r\n" % cache.encode("latin-1")
     if content_type:
         start += b"Content-Type: %b\r\n" % content_type.encode("latin-1")
     if len(_starts) < STARTS_KEPT:
@@ -108,12 +109,14 @@ class Answer(web.StreamResponse):
         content_type: str = JSON,
         cache: str = NO_STORE,
         headers: bytes = b"",
+        policy: str | None = None,
         close: bool = False,
     ) -> None:
         self._status = status
         self._block_body = body
         self._content_type_text = content_type
         self._cache_text = cache
+        self._policy = policy or LOADS_NOTHING
         self._extra = headers
         self._keep_alive = False if close else None
         self._request: BaseRequest | None = None
@@ -147,7 +150,7 @@ class Answer(web.StreamResponse):
     def head(self, request_id: str, *, closing: bool) -> bytes:
         """Return status line and headers, with the empty line that ends them."""
         body = self._block_body
-        key = (self._status, self._content_type_text if body else "", self._cache_text)
+        key = (self._status, self._content_type_text if body else "", self._cache_text, self._policy)
         start = _starts.get(key) or _start(key)
         length = b"" if self._status in (204, 304) else b"Content-Length: %d\r\n" % len(body)
         end = b"Connection: close\r\n\r\n" if closing else b"\r\n"

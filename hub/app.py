@@ -21,7 +21,7 @@ from hub.limits import Connections, is_loopback
 from hub.settings import HubSettings
 from hub.sse import Streams
 from hub.system import own_endpoints
-from kernel import BadInput, ConfigError, Kernel, NotFound, Overloaded, Table
+from kernel import BadInput, ConfigError, Kernel, NotFound, Overloaded, Table, path_key
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -103,7 +103,7 @@ class Hub:
         self._idle = asyncio.Event()
         self._tally = Tally(kernel, self)
         self._own = tuple(own_endpoints(kernel, self.insecure))
-        kernel.reserved |= {endpoint.pattern: "the hub itself" for endpoint in self._own}
+        kernel.reserved |= {path_key(endpoint.pattern): "the hub itself" for endpoint in self._own}
         self._undo = kernel.on_table(self.compile)
 
     def compile(self, table: Table) -> None:
@@ -169,7 +169,7 @@ class Hub:
             raise match.refusal
         if endpoint is None:
             return self._nothing_there(request, match)
-        if not endpoint.public:
+        if not endpoint.anonymous:
             match.caller = caller_of(request, open_everywhere=self.insecure is not None)
         return await endpoint.answer(request, match)
 

@@ -22,7 +22,10 @@ Media = Literal["application/json", "application/octet-stream"]
 class Endpoint(ABC):
     """What stands behind one method of one path: how it speaks, what body it takes, and how it answers."""
 
-    __slots__ = ("__weakref__", "dialect", "early", "media", "method", "names", "pattern", "public")
+    __slots__ = ("__weakref__", "anonymous", "dialect", "early", "media", "method", "names", "pattern", "public")
+
+    documents: Mapping[int, tuple[str, Any]] = {}
+    """What an endpoint of the hub's own answers with, by status: the content type, and the type of the body."""
 
     def __init__(
         self,
@@ -31,6 +34,7 @@ class Endpoint(ABC):
         *,
         dialect: str = "hub",
         public: bool = False,
+        anonymous: bool = False,
         early: bool = False,
         media: Media = "application/json",
     ) -> None:
@@ -40,6 +44,8 @@ class Endpoint(ABC):
         self.dialect = dialect
         self.public = public
         """Any origin may read it, and no credential is looked at."""
+        self.anonymous = anonymous or public
+        """No credential is looked at: a browser that opens a page sends none."""
         self.early = early
         """It answers while the kernel is still starting."""
         self.media = media

@@ -6,7 +6,7 @@ from kernel.clock import Clock, SystemClock, iso
 from kernel.command import Terminal, load_commands, load_settings
 from kernel.config import Config, Paths, Setting
 from kernel.context import Context, EventStream, Reply, new_trace
-from kernel.contribution import EFFECTS, SOCKET_METHOD, Command, Effect, Function, Owned, Route, Table
+from kernel.contribution import EFFECTS, SOCKET_METHOD, Command, Effect, Function, Owned, Route, Table, path_key
 from kernel.errors import (
     AetherraError,
     BadInput,
@@ -105,4 +105,5 @@ __all__ = [
     "nearest",
     "needs",
     "new_trace",
+    "path_key",
 ]

@@ -34,6 +34,11 @@ def above(effect: Effect, ceiling: Effect) -> bool:
     return EFFECTS.index(effect) > EFFECTS.index(ceiling)
 
 
+def path_key(path: str) -> str:
+    """Return a path with the names of its parameters taken out and without a slash at its end: what is one path."""
+    return _PARAMETER.sub("{}", path.rstrip("/") or "/")
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """A path served over HTTP: the typed function behind it and how its dialect speaks.
@@ -63,7 +68,7 @@ class Route:
     @property
     def key(self) -> tuple[str, str]:
         """What two routes must not share: the method, and the path with the names of its parameters taken out."""
-        return self.method, _PARAMETER.sub("{}", self.path.rstrip("/") or "/")
+        return self.method, path_key(self.path)
 
     @property
     def path_names(self) -> frozenset[str]:
