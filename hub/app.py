@@ -98,7 +98,12 @@ class Hub:
         self.dispatch = Dispatch(self.observe)
         self.in_flight = 0
         self.handled = 0
-        kernel.reported["requests_handled"] = lambda: self.handled
+        kernel.reported |= {
+            "requests_handled": lambda: self.handled,
+            "requests_in_flight": lambda: self.in_flight,
+            "streams_open": lambda: self.streams.open,
+            "connections_open": lambda: self.connections.open if self.connections else 0,
+        }
         self.stopping = False
         self._idle = asyncio.Event()
         self._tally = Tally(kernel, self)

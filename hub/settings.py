@@ -54,6 +54,8 @@ class HubSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     request_s: Seconds = 60.0
     """How long a handler may take; streams of events may take for ever."""
+    page_part_s: Seconds = 1.0
+    """How long the page at `/` waits for each of its parts; one that takes longer says so, and the others are shown."""
     drain_s: Annotated[float, Meta(ge=0)] = 25.0
     """How long requests in flight may go on after the hub was told to stop."""
 

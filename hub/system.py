@@ -8,6 +8,8 @@ from aiohttp import web
 
 from hub.answer import Answer, json_answer
 from hub.dispatch import Endpoint, Match
+from hub.landing import Landing
+from hub.readiness import Readiness, works
 from kernel import Chain, Kernel, iso
 
 SERVICE = "aetherra"
@@ -65,23 +67,17 @@ class Live(Endpoint):
 class Ready(Endpoint):
     """`GET /health/ready`: what works, by component, and why not; 503 while something that all depends on does not."""
 
-    __slots__ = ("_insecure", "_kernel")
+    __slots__ = ("_kernel", "_readiness")
 
-    ESSENTIAL = ("kernel", "database", "policy")
-
-    def __init__(self, kernel: Kernel, insecure: str | None) -> None:
+    def __init__(self, kernel: Kernel, readiness: Readiness) -> None:
         super().__init__("GET", "/health/ready", public=True, early=True)
         self._kernel = kernel
-        self._insecure = insecure
+        self._readiness = readiness
 
     async def answer(self, request: web.Request, match: Match) -> Answer:
         """Return `ready` or `not_ready`, a truth value for each component, and the reasons."""
-        reasons = dict(await self._kernel.ready())
-        # What is remembered is remembered in this process; there is no cache beside it that could be away.
-        reasons.setdefault("cache", None)
-        ready = all(reasons.get(name) is None for name in self.ESSENTIAL)
-        if self._insecure is not None:
-            reasons["bind"] = self._insecure
+        reasons = await self._readiness.reasons()
+        ready = works(reasons)
         body = {
             "status": "ready" if ready else "not_ready",
             "checks": {name: reason is None for name, reason in reasons.items()},
@@ -109,10 +105,12 @@ class MetricsPage(Endpoint):
 
 def own_endpoints(kernel: Kernel, insecure: str | None) -> Iterable[Endpoint]:
     """Return the hub's routes; `insecure` is the reason why its bind address is shown red, or None."""
+    readiness = Readiness(kernel, insecure)
     return (
+        Landing(kernel, readiness),
         Health(kernel, "/health"),
         Health(kernel, "/api/health"),
         Live(),
-        Ready(kernel, insecure),
+        Ready(kernel, readiness),
         MetricsPage(kernel),
     )

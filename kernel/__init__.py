@@ -27,7 +27,7 @@ from kernel.errors import (
     TooLarge,
     Unauthenticated,
 )
-from kernel.events import Event
+from kernel.events import KERNEL_TOPICS, Event
 from kernel.hookspecs import hookimpl
 from kernel.kernel import Kernel
 from kernel.plugin import Plugin, needs
@@ -40,6 +40,7 @@ from kernel.workers import Job, Pool, Program, WorkerLost, interpreter
 
 __all__ = [
     "EFFECTS",
+    "KERNEL_TOPICS",
     "SOCKET_METHOD",
     "VERSION",
     "AetherraError",

@@ -182,8 +182,12 @@ class Kernel:
 
     # Readiness ---------------------------------------------------------------------------------------------------
 
-    async def ready(self) -> dict[str, str | None]:
-        """Return, by component, None where it works and otherwise the reason why it does not."""
+    async def ready(self, *, within_s: float | None = None) -> dict[str, str | None]:
+        """Return, by component, None where it works and otherwise the reason why it does not.
+
+        A health function has `within_s` to answer, or `[limits] open_s`; that it did not is its reason then.
+        """
+        seconds = self.config.limits.open_s if within_s is None else within_s
         reasons: dict[str, str | None] = {"kernel": None if self.state == "ready" else self.state}
         reasons["database"] = self.store.problem()
         # Every policy that can be loaded lets the house look at itself; no answer means that nobody may do anything.
@@ -197,12 +201,12 @@ class Kernel:
                 reasons[module.name] = f"{module.status}: {module.reason}" if told else None
             elif generation.contribution.health is not None:
                 asked[module.name] = generation
-        reasons |= zip(asked, await asyncio.gather(*map(self._health, asked.values())), strict=True)
+        reasons |= zip(asked, await asyncio.gather(*(self._health(g, seconds) for g in asked.values())), strict=True)
         return reasons
 
-    async def _health(self, generation: Generation) -> str | None:
+    async def _health(self, generation: Generation, seconds: float) -> str | None:
         try:
-            async with self.clock.timeout(self.config.limits.open_s):
+            async with self.clock.timeout(seconds):
                 return await generation.unhealthy()
         except TimeoutError:
             return "its health function did not answer in time"

@@ -1,0 +1,260 @@
+"""The page at `/` in a real browser, before a real hub; and what pages of other sites in that browser cannot do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from devtools import Browser, Page, chromium
+from hub_process import HubProcess, hub_process
+
+HELLO = '''
+"""hello greets."""
+from kernel import Context, Plugin
+hello = Plugin("hello", version="{version}")
+@hello.get("/api/hello/{{name}}")
+async def greet(name: str) -> str:
+    """Return a greeting."""
+    return f"Hello, {{name}}!"
+'''
+
+LIVE = "document.getElementById('live').textContent === 'Live'"
+NAMES = re.compile(r'<tr data-key="([a-z_]+)"')
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture
+async def browser(need: Callable[[str], str], tmp_path: Path) -> AsyncIterator[Browser]:
+    """A headless Chromium."""
+    async with chromium(need("chromium"), tmp_path / "profile") as running:
+        yield running
+
+
+def row(plugin: str) -> str:
+    """Return the text of a plugin's row, as JavaScript."""
+    return f"document.querySelector('#plugins tr[data-key={plugin}]')?.textContent"
+
+
+async def shows(page: Page, wanted: str) -> Any:
+    async with asyncio.timeout(20):
+        return await page.until(wanted)
+
+
+async def drop(hub: HubProcess, name: str, source: str) -> None:
+    await asyncio.to_thread((hub.plugins / f"{name}.py").write_text, source)
+
+
+async def ask(url: str, method: str = "GET", **options: Any) -> Any:
+    async with aiohttp.ClientSession() as session, session.request(method, url, **options) as response:
+        return await response.json()
+
+
+def assert_ours(page: Page, hub: HubProcess) -> None:
+    """Nothing was asked of anybody but this hub, and the browser had nothing to complain about."""
+    asked = [url for url in page.requests if not url.startswith(("data:", f"{hub.url}/"))]
+    assert asked == []
+    assert page.complaints == []
+
+
+async def test_a_dropped_plugin_an_edit_and_a_failure_appear_without_a_reload(browser: Browser, tmp_path: Path) -> None:
+    async with hub_process(tmp_path / "home") as hub:
+        page = await browser.page()
+        await page.open(f"{hub.url}/")
+        await shows(page, LIVE)
+        await page.run("window.mark = document.querySelector('#plugins tr[data-key=memory]')")
+        await drop(hub, "hello", HELLO.format(version="1.0.0"))
+        assert "1.0.0" in await shows(page, row("hello"))
+        await drop(hub, "hello", HELLO.format(version="1.1.0"))
+        await shows(page, f"{row('hello')}.includes('1.1.0')")
+        await drop(hub, "torn", "raise RuntimeError('<img src=x onerror=window.hacked=1>')")
+        await shows(page, f"{row('torn')}?.includes('onerror')")
+        await shows(page, "document.querySelector('#events').textContent.includes('onerror')")
+        assert await page.run("document.querySelectorAll('img').length") == 0
+        assert await page.run("window.hacked") is None
+        # The very same row: what did not change was left alone.
+        assert await page.run("window.mark === document.querySelector('#plugins tr[data-key=memory]')") is True
+        assert_ours(page, hub)
+
+
+async def test_a_job_is_shown_and_its_end_as_well(browser: Browser, tmp_path: Path) -> None:
+    async with hub_process(tmp_path / "home") as hub:
+        page = await browser.page()
+        await page.open(f"{hub.url}/")
+        await shows(page, LIVE)
+        job = await ask(f"{hub.url}/api/run", "POST", json={"script": "system/logger.aether"})
+        of_job = f"document.querySelector('#jobs tr[data-key=\"{job['job_id']}\"]')"
+        await shows(page, f"{of_job}?.textContent.includes('completed')")
+        assert await page.run(f"{of_job}.querySelector('a').getAttribute('href')") == f"/api/jobs/{job['job_id']}"
+        assert_ours(page, hub)
+
+
+async def test_without_javascript_the_page_is_as_complete(browser: Browser, tmp_path: Path) -> None:
+    async with hub_process(tmp_path / "home") as hub:
+        scripted, plain = await browser.page(), await browser.page(scripts=False)
+        await scripted.open(f"{hub.url}/")
+        await shows(scripted, LIVE)
+        await plain.open(f"{hub.url}/")
+        shown = await plain.html()
+        assert NAMES.findall(shown) == NAMES.findall(await scripted.html())
+        assert {"executions", "hub_api", "memory", "scripts", "security"} <= set(NAMES.findall(shown))
+        assert 'id="live" role="status" aria-live="polite"></p>' in shown
+        assert_ours(plain, hub)
+
+
+async def test_it_finds_the_hub_again_after_a_restart(browser: Browser, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    async with hub_process(home) as hub:
+        page = await browser.page()
+        await page.open(f"{hub.url}/")
+        await shows(page, LIVE)
+        await hub.terminate()
+        await shows(page, "document.getElementById('live').dataset.state === 'bad'")
+        port = hub.url.rpartition(":")[2]
+    await drop(hub, "hello", HELLO.format(version="1.0.0"))
+    async with hub_process(home, "--port", port) as again:
+        await shows(page, row("hello"))
+        await shows(page, LIVE)
+        assert [url for url in page.requests if not url.startswith(("data:", f"{again.url}/"))] == []
+
+
+async def test_in_the_background_it_holds_no_stream_and_asks_for_nothing(browser: Browser, tmp_path: Path) -> None:
+    async with hub_process(tmp_path / "home") as hub:
+        page = await browser.page()
+        await page.open(f"{hub.url}/")
+        await shows(page, LIVE)
+        assert await streams(hub) == 1
+        await page.run(HIDE.format("true"))
+        async with asyncio.timeout(10):
+            while await streams(hub):
+                pass
+        asked = len(page.requests)
+        await drop(hub, "hello", HELLO.format(version="1.0.0"))
+        while "hello" not in [plugin["name"] for plugin in (await ask(f"{hub.url}/api/plugins"))["plugins"]]:
+            pass
+        assert len(page.requests) == asked
+        await page.run(HIDE.format("false"))
+        await shows(page, row("hello"))
+        await shows(page, LIVE)
+        assert await streams(hub) == 1
+
+
+HIDE = """
+Object.defineProperty(document, "hidden", {{value: {}, configurable: true}});
+document.dispatchEvent(new Event("visibilitychange"));
+"""
+
+
+async def streams(hub: HubProcess) -> int:
+    async with aiohttp.ClientSession() as session, session.get(f"{hub.url}/metrics") as response:
+        found = re.search(r"^aetherra_http_streams_open (\S+)$", await response.text(), re.MULTILINE)
+    assert found is not None
+    return int(float(found[1]))
+
+
+async def test_it_fits_a_narrow_screen(browser: Browser, tmp_path: Path) -> None:
+    async with hub_process(tmp_path / "home") as hub:
+        page = await browser.page()
+        await page.send("Emulation.setDeviceMetricsOverride", width=360, height=640, deviceScaleFactor=1, mobile=True)
+        await drop(hub, "torn", f"raise RuntimeError({'x' * 300!r})")
+        await page.open(f"{hub.url}/")
+        await shows(page, row("torn"))
+        assert await page.run("document.documentElement.scrollWidth") == 360
+
+
+# Pages of other sites (threat 13) ----------------------------------------------------------------------------------
+
+TRY = """(async () => {
+  const told = {};
+  const attempt = async (name, work) => {
+    const late = new Promise((resolve) => setTimeout(resolve, 5000, "nothing came"));
+    try { told[name] = await Promise.race([work(), late]) } catch (error) { told[name] = `refused: ${error.name}` }
+  };
+  const json = {method: "POST", body: JSON.stringify({script: "system/logger.aether"})};
+  await attempt("read", async () => (await fetch(hub + "/api/plugins")).status);
+  await attempt("page", async () => (await fetch(hub + "/")).status);
+  await attempt("run", async () => (await fetch(hub + "/api/run",
+    {...json, headers: {"Content-Type": "application/json"}})).status);
+  await attempt("simple", async () => (await fetch(hub + "/api/run", json)).status);
+  await attempt("blind", async () => (await fetch(hub + "/api/run", {...json, mode: "no-cors"})).type);
+  await attempt("cancel", async () => (await fetch(hub + "/api/cancel/x", {method: "POST", mode: "no-cors"})).type);
+  await attempt("events", () => new Promise((resolve) => {
+    const source = new EventSource(hub + "/api/events?topics=module.%23");
+    source.onopen = () => resolve("open");
+    source.onerror = () => { source.close(); resolve("refused") };
+  }));
+  await attempt("socket", () => new Promise((resolve) => {
+    const socket = new WebSocket(hub.replace("http", "ws") + "/api/events/ws");
+    socket.onopen = () => resolve("open");
+    socket.onerror = () => resolve("refused");
+  }));
+  await attempt("form", () => new Promise((resolve) => {
+    const frame = document.createElement("iframe");
+    frame.name = "target";
+    document.body.appendChild(frame);
+    const form = document.body.appendChild(document.createElement("form"));
+    Object.assign(form, {method: "post", action: hub + "/api/run", enctype: "text/plain", target: "target"});
+    const field = form.appendChild(document.createElement("input"));
+    Object.assign(field, {name: '{"script": "system/logger.aether", "x": "', value: '"}'});
+    frame.onload = () => resolve(frame.contentDocument ? "readable" : "refused");
+    form.submit();
+  }));
+  return told;
+})()"""
+
+
+@asynccontextmanager
+async def other_site() -> AsyncIterator[int]:
+    """Serve an empty page from another port; yield the port."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\nConnection: close\r\n\r\n<body>"
+        )
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost"], ids=["same site", "another site"])
+async def test_a_page_of_another_origin_can_neither_read_nor_drive_the_hub(
+    browser: Browser, tmp_path: Path, name: str
+) -> None:
+    async with hub_process(tmp_path / "home") as hub, other_site() as port:
+        page = await browser.page()
+        await page.open(f"http://{name}:{port}/")
+        told = await page.run(f"const hub = {json.dumps(hub.url)}; {TRY}")
+        refused = dict.fromkeys(("read", "page", "run", "simple"), "refused: TypeError")
+        # Sent blindly, it is sent; that nothing came of it is seen below.
+        blind = {"blind": "opaque", "cancel": "opaque"}
+        assert told == refused | blind | dict.fromkeys(("events", "socket", "form"), "refused")
+        assert (await ask(f"{hub.url}/api/jobs"))["jobs"] == []
+        # And the same page from the hub's own origin may.
+        await page.open(f"{hub.url}/")
+        assert await page.run(f"fetch('{hub.url}/api/plugins').then((response) => response.status)") == 200
+
+
+async def test_no_page_can_show_the_hub_in_a_frame(browser: Browser, tmp_path: Path) -> None:
+    async with hub_process(tmp_path / "home") as hub, other_site() as port:
+        page = await browser.page()
+        await page.open(f"http://127.0.0.1:{port}/")
+        await page.run(
+            f"""new Promise((resolve) => {{
+              const frame = document.createElement("iframe");
+              frame.onload = resolve;
+              frame.src = {json.dumps(hub.url + "/")};
+              document.body.appendChild(frame);
+            }})"""
+        )
+        assert any("frame-ancestors" in complaint for complaint in page.complaints)
