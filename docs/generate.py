@@ -11,7 +11,7 @@ import inspect
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -22,11 +22,15 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from aether_lang import host, stdlib
+from hub.app import make_app
 from hub.errors import status_of
 from hub.settings import HubSettings
+from kernel import Config, Kernel, Paths
 from kernel.config import KERNEL_SECTIONS
+from kernel.contribution import Contribution, Metric
 from kernel.errors import AetherraError, errors_tree
 from kernel.loader import Source, gather
+from kernel.metrics import Declared
 
 PART = re.compile(r"(<!-- (generated|quote): ([^ ]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
@@ -88,11 +92,7 @@ def settings() -> str:
 
 def plugin_settings() -> str:
     """The settings of the bundled plugins, a table for each that has any."""
-    found = {}
-    for folder in sorted((ROOT / "plugins").iterdir()):
-        if (folder / "__init__.py").exists():
-            module = importlib.import_module(f"plugins.{folder.name}")
-            found[folder.name] = gather(module, Source.read(folder)).settings
+    found = {name: declared.settings for name, declared in plugins()}
     return "\n".join(setting_rows(f"plugins.{name}", struct) for name, struct in found.items() if struct is not None)
 
 
@@ -141,6 +141,34 @@ def host_functions() -> str:
     return table(("function", "right", "result"), rows)
 
 
+def plugins() -> Iterator[tuple[str, Contribution]]:
+    """What each bundled plugin declares."""
+    for folder in sorted((ROOT / "plugins").iterdir()):
+        if (folder / "__init__.py").exists():
+            module = importlib.import_module(f"plugins.{folder.name}")
+            yield folder.name, gather(module, Source.read(folder))
+
+
+def metric_rows(metrics: Iterable[Declared | Metric]) -> str:
+    rows = (
+        (f"`{metric.name}`", metric.kind, ", ".join(f"`{label}`" for label in metric.labels) or "–", metric.help)
+        for metric in sorted(metrics, key=lambda metric: metric.name)
+    )
+    return table(("name", "type", "labels", "meaning"), rows)
+
+
+def metrics() -> str:
+    """Every metric of hub, kernel and bundled plugins."""
+    nowhere = Paths.find(environ={}, home=Path("/nonexistent"))
+    kernel = Kernel(Config.load(sections={"hub": HubSettings}, file=None, environ={}, overrides={}, paths=nowhere))
+    make_app(kernel)
+    parts = [f"## The hub and its kernel\n\n{metric_rows(kernel.metrics.declared())}"]
+    for name, declared in plugins():
+        if declared.metrics:
+            parts.append(f"## The plugin {name}\n\n{metric_rows(declared.metrics)}")
+    return "\n".join(parts)
+
+
 GENERATED: dict[str, Callable[[], str]] = {
     "capabilities": capabilities,
     "errors": errors,
@@ -149,6 +177,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "verbs": verbs,
     "library-functions": library_functions,
     "host-functions": host_functions,
+    "metrics": metrics,
 }
 
 

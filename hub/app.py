@@ -21,7 +21,7 @@ from hub.limits import Connections, is_loopback
 from hub.settings import HubSettings
 from hub.sse import Streams
 from hub.system import own_endpoints
-from kernel import BadInput, ConfigError, Kernel, NotFound, Overloaded, Table, path_key
+from kernel import BadInput, ConfigError, Kernel, NotFound, Overloaded, Reading, Table, counted, gauged, path_key
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -61,11 +61,7 @@ class Tally:
         self._seconds = metrics.histogram(
             "aetherra_http_request_duration_seconds", "Time to answer, streams aside", ("route",)
         )
-        metrics.gauge("aetherra_http_requests_in_flight", "HTTP requests under way").set_function(lambda: hub.in_flight)
-        metrics.gauge("aetherra_http_streams_open", "Streams of events open").set_function(lambda: hub.streams.open)
-        metrics.gauge("aetherra_http_connections_open", "Connections open").set_function(
-            lambda: hub.connections.open if hub.connections else 0
-        )
+        metrics.read(lambda: hub, FIGURES)
         self._known: dict[tuple[str, str, int], tuple[Callable[..., None], Callable[[float], None]]] = {}
 
     def count(self, match: Match, method: str, response: web.StreamResponse | None, seconds: float) -> None:
@@ -85,6 +81,30 @@ class Tally:
             observe(seconds)
 
 
+FIGURES: tuple[Reading[Hub], ...] = (
+    gauged("aetherra_http_requests_in_flight", "HTTP requests under way", lambda hub: hub.in_flight),
+    gauged(
+        "aetherra_http_connections_open",
+        "Connections open",
+        lambda hub: hub.connections.open if hub.connections else 0,
+    ),
+    counted(
+        "aetherra_http_connections_refused_total",
+        "Connections turned away: [hub] connections, connections_per_address",
+        lambda hub: hub.connections.refused if hub.connections else 0,
+    ),
+    gauged("aetherra_http_streams_open", "Streams of events open", lambda hub: hub.streams.open),
+    counted(
+        "aetherra_http_streams_cut_total",
+        "Streams whose client read more slowly than events came",
+        lambda hub: hub.streams.cut,
+    ),
+    counted(
+        "aetherra_http_streams_refused_total", "Streams turned away: [hub] streams", lambda hub: hub.streams.refused
+    ),
+)
+
+
 class Hub:
     """The web side of one kernel: its table of endpoints, its edge, its streams, and the requests in flight."""
 
@@ -93,10 +113,10 @@ class Hub:
         self.settings: HubSettings = kernel.config.hub
         self.insecure = check_bind(self.settings)
         self.edge = Edge(self.settings)
-        self.streams = Streams(kernel.bus, self.settings)
+        self.streams: Streams = Streams(kernel.bus, self.settings)
         self.connections: Connections | None = None
         self.dispatch = Dispatch(self.observe)
-        self.in_flight = 0
+        self.in_flight: int = 0
         self.handled = 0
         kernel.reported |= {
             "requests_handled": lambda: self.handled,

@@ -117,6 +117,8 @@ class Client:
         self._marked = False
         self._done = False
         self._last: bytes | None = None
+        self.slow = False
+        """It was cut because it read too slowly."""
         self._wake: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def fits(self, event: Event) -> bool:
@@ -151,6 +153,7 @@ class Client:
         return True
 
     def _overflow(self) -> None:
+        self.slow = True
         self._queue.clear()
         self._size = 0
         self._queued = self._sent

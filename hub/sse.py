@@ -72,6 +72,10 @@ class Streams:
         self._settings = settings
         self._open: dict[Open, None] = {}
         self._closing: dict[str, Any] | None = None
+        self.cut = 0
+        """Streams that ended because their client read too slowly."""
+        self.refused = 0
+        """Streams that were one too many."""
 
     @property
     def open(self) -> int:
@@ -107,6 +111,7 @@ class Streams:
             if client is not None:
                 self._open.pop(client, None)
                 feed.clients.pop(client, None)
+                self.cut += client.slow
             self.fanout.give_back(feed)
             await _stop(response)
         return response
@@ -186,6 +191,7 @@ class Streams:
         if self._closing is not None:
             raise Overloaded("the hub is stopping", code="SHUTTING_DOWN", retry_after_s=5.0)
         if len(self._open) >= self._settings.streams:
+            self.refused += 1
             raise Overloaded(f"{len(self._open)} streams are open, the bound ([hub] streams)")
 
     def _response(self, match: Match) -> EventSourceResponse:

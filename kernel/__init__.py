@@ -30,6 +30,7 @@ from kernel.errors import (
 from kernel.events import KERNEL_TOPICS, Event
 from kernel.hookspecs import hookimpl
 from kernel.kernel import Kernel
+from kernel.metrics import Reading, counted, gauged
 from kernel.plugin import Plugin, needs
 from kernel.scheduler import Ticket
 from kernel.signature import Binder, MessageDecoder, Parameter, Signature
@@ -79,6 +80,7 @@ __all__ = [
     "PluginError",
     "Pool",
     "Program",
+    "Reading",
     "Reply",
     "Route",
     "ServiceUnavailable",
@@ -98,6 +100,8 @@ __all__ = [
     "TooLarge",
     "Unauthenticated",
     "WorkerLost",
+    "counted",
+    "gauged",
     "hookimpl",
     "interpreter",
     "iso",

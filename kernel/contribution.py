@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, Generic, Literal, TypeVar
 
 from kernel.errors import ContractError
+from kernel.metrics import Reading, Values, gauged
 from kernel.signature import Signature
 
 Effect = Literal["free", "read", "staged", "deferred", "compensable", "irreversible"]
@@ -137,6 +138,8 @@ class Metric:
     help: str
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
+    read: Callable[[], Values] | None = None
+    """For a gauge: called at each scrape for its value, or its values by label; then nothing sets it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +220,8 @@ class Table:
     commands: Mapping[str, Owned[Command]] = field(default_factory=dict)
     topics: Mapping[str, str] = field(default_factory=dict)
     """The first word of a topic to the plugin that publishes under it."""
+    gauges: tuple[Reading[None], ...] = ()
+    """The gauges that are read at each scrape."""
     decider: Owned[Callable[..., Any]] | None = None
     trusts: Owned[Callable[[str], bool]] | None = None
 
@@ -230,6 +235,7 @@ class Table:
         services: dict[str, Owned[Service]] = {}
         commands: dict[str, Owned[Command]] = {}
         topics: dict[str, str] = {}
+        gauges: dict[str, Owned[Metric]] = {}
         decider: Owned[Callable[..., Any]] | None = None
         trusts: Owned[Callable[[str], bool]] | None = None
         for owner in members:
@@ -244,6 +250,9 @@ class Table:
                 _claim(services, service.name, Owned(service, owner), f"the service {service.name}")
             for command in contribution.commands:
                 _claim(commands, command.name, Owned(command, owner), f"the command `aether {command.name}`")
+            for metric in contribution.metrics:
+                if metric.read is not None:
+                    _claim(gauges, metric.name, Owned(metric, owner), f"the metric {metric.name}")
             for topic in (contribution.name, *contribution.manifest.topics):
                 if topics.setdefault(topic, owner.plugin) != owner.plugin:
                     raise _clash(f"the topic {topic}.*", topics[topic], owner.plugin)
@@ -264,12 +273,19 @@ class Table:
             services=MappingProxyType(services),
             commands=MappingProxyType(commands),
             topics=MappingProxyType(topics),
+            gauges=tuple(_reading(owned.item) for owned in gauges.values()),
             decider=decider,
             trusts=trusts,
         )
 
 
 K = TypeVar("K")
+
+
+def _reading(metric: Metric) -> Reading[None]:
+    read = metric.read
+    assert read is not None
+    return gauged(metric.name, metric.help, lambda _: read(), metric.labels)
 
 
 def _claim(taken: dict[K, Owned[Any]], key: K, owned: Owned[Any], what: str) -> None:

@@ -22,6 +22,7 @@ from kernel.contribution import (
     Task,
 )
 from kernel.errors import BadInput, ContractError
+from kernel.metrics import check_names
 from kernel.versions import satisfies
 
 KINDS: Mapping[str, type[Any]] = {
@@ -73,6 +74,9 @@ def check(contribution: Contribution) -> None:
             raise ContractError(f"the task {task.name!r}: restart is on_error, always or never, got {task.restart!r}")
         _check_arguments(f"the task {task.name!r}", task.fn, ("ctx",))
     _once("task", (task.name for task in contribution.tasks))
+    for metric in contribution.metrics:
+        _check_metric(metric)
+    _once("metric", (metric.name for metric in contribution.metrics))
     for what, arguments in ARGUMENTS.items():
         fn = getattr(contribution, what)
         if fn is not None:
@@ -111,6 +115,21 @@ def _check_subscription(subscription: Subscription) -> None:
         raise ContractError(
             f"{subscription.name}: when_full is drop_oldest, drop_new or block, got {subscription.when_full!r}"
         )
+
+
+def _check_metric(metric: Metric) -> None:
+    if metric.read is None:
+        return
+    what = f"the metric {metric.name!r}: read"
+    if metric.kind != "gauge":
+        raise ContractError(f"the metric {metric.name!r} is a {metric.kind}; only a gauge can be read at a scrape")
+    _check_arguments(what, metric.read, ())
+    if inspect.iscoroutinefunction(metric.read):
+        raise ContractError(f"{what} is called in the middle of a scrape; make it a plain function, not async")
+    try:
+        check_names(metric.name, metric.labels)
+    except BadInput as error:
+        raise ContractError(error.message) from None
 
 
 def _once(what: str, names: Iterable[str]) -> None:

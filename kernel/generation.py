@@ -54,6 +54,12 @@ class Tally:
     errors: int = 0
     busy_s: float = 0.0
 
+    def add(self, other: Tally) -> None:
+        """Take another's figures in."""
+        self.calls += other.calls
+        self.errors += other.errors
+        self.busy_s += other.busy_s
+
 
 @dataclass(eq=False)
 class Generation:

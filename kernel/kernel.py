@@ -8,6 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
+from kernel import figures
 from kernel.bus import Bus
 from kernel.capabilities import Caller, Chain, Gate
 from kernel.clock import Clock, SystemClock
@@ -87,6 +88,7 @@ class Kernel:
             pause_ms=limits.pause_ms,
             history_kept=limits.generations_kept,
         )
+        figures.declare(self)
 
     # Starting and stopping ---------------------------------------------------------------------------------------
 

@@ -38,7 +38,7 @@ from kernel.events import (
     MODULE_WAITING,
 )
 from kernel.folders import Folder
-from kernel.generation import Generation, Reader, made_up
+from kernel.generation import Generation, Reader, Tally, made_up
 from kernel.history import Action, History, Switched, describe
 from kernel.loader import BEING_WRITTEN, Loader, Source
 from kernel.metrics import Metrics
@@ -75,6 +75,17 @@ class Module:
     changes."""
     readers: list[tuple[Reader, asyncio.Task[None]]] = field(default_factory=list)
     queues: dict[str, Queue] = field(default_factory=dict)
+    past: Tally = field(default_factory=Tally)
+    """What its retired generations did."""
+    leaving: list[Tally] = field(default_factory=list)
+    """What those did that are replaced and may still have calls inside."""
+
+    def tally(self) -> Tally:
+        """Return what all generations did; no figure of it ever goes back."""
+        whole = Tally()
+        for part in (self.past, *self.leaving, *([self.generation.tally] if self.generation is not None else ())):
+            whole.add(part)
+        return whole
 
 
 @dataclass(frozen=True)
@@ -85,6 +96,8 @@ class Counts:
     success: int
     rollback: int
     leaked: int
+    draining: int
+    """Generations that were replaced and are not proved gone."""
 
 
 class Surroundings(Protocol):
@@ -247,7 +260,7 @@ class Modules:
 
     def counts(self) -> Counts:
         """Return reload figures since the start."""
-        return Counts(self._attempts, self._successes, self._rollbacks, self._leaked)
+        return Counts(self._attempts, self._successes, self._rollbacks, self._leaked, len(self._retiring))
 
     async def reload(self, name: str) -> Module:
         """Load the plugin anew from its file, even if nothing changed; raise why it could not be."""
@@ -449,6 +462,8 @@ class Modules:
             raise fault from error
         previous = old.source if old is not None else None
         module.generation, module.status, module.reason, module.clashed = newcomer, "active", None, False
+        if old is not None:
+            module.leaving.append(old.tally)
         switched = self._history.add(newcomer, action, previous)
         await self._start_activity(module, newcomer)
         topic = {"load": MODULE_LOADED, "reload": MODULE_RELOADED, "rollback": MODULE_ROLLED_BACK}[action]
@@ -507,7 +522,10 @@ class Modules:
         contribution = newcomer.contribution
         if contribution.settings is not None:
             newcomer.settings = self._config.plugin(newcomer.plugin, contribution.settings)
-        collectors = {m.name: self._declared(m) for m in contribution.metrics}
+        collectors = {m.name: self._declared(m) for m in contribution.metrics if m.read is None}
+        for metric in contribution.metrics:
+            if metric.read is not None:
+                self._metrics.check_free(metric.name)
         newcomer.equip(self._house.own_context, collectors)
         if contribution.manifest.migrations:
             await self._store.migrate(newcomer.plugin, contribution.manifest.migrations)
@@ -609,6 +627,7 @@ class Modules:
         self._house.switch(Table.merge(owners, version=table.version + 1))
         generation.stage = "draining"
         module.generation, module.status, module.reason = None, status, reason
+        module.leaving.append(generation.tally)
         await self._end_activity(module)
         for queue in module.queues.values():
             queue.close()
@@ -635,11 +654,20 @@ class Modules:
         await self._close(old)
         if self._stopping:
             return
+        self._count_in(name, old.tally)
         number = old.number
         watched: list[weakref.ref[Any]] = [weakref.ref(old.module), weakref.ref(old)]
         watched += [weakref.ref(route.fn) for route in old.contribution.routes]
         del old
         await self._prove_gone(name, number, watched)
+
+    def _count_in(self, name: str, tally: Tally) -> None:
+        module = self._modules.get(name)
+        for at, leaving in enumerate(module.leaving if module is not None else ()):
+            if leaving is tally and module is not None:
+                del module.leaving[at]
+                module.past.add(tally)
+                return
 
     async def _prove_gone(self, name: str, number: int, watched: list[weakref.ref[Any]]) -> None:
         # What is caught in cycles goes only with a collection; what grew up before the start is frozen, so it is short.

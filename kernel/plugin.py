@@ -30,6 +30,7 @@ from kernel.contribution import (
 )
 from kernel.errors import ContractError
 from kernel.hookspecs import hookimpl
+from kernel.metrics import Values
 from kernel.signature import Signature
 from kernel.suggest import nearest
 
@@ -297,9 +298,15 @@ class Plugin:
         """Declare a counter; returns its name, to be used with `ctx.metric(name)`."""
         return self._metric(Metric("counter", name, help, tuple(labels)))
 
-    def gauge(self, name: str, help: str, labels: Sequence[str] = ()) -> str:
-        """Declare a gauge; returns its name, to be used with `ctx.metric(name)`."""
-        return self._metric(Metric("gauge", name, help, tuple(labels)))
+    def gauge(
+        self, name: str, help: str, labels: Sequence[str] = (), *, read: Callable[[], Values] | None = None
+    ) -> str:
+        """Declare a gauge; returns its name, to be used with `ctx.metric(name)`.
+
+        With `read` nothing sets it: the plain function is called at each scrape, on the loop's thread, and returns the
+        value, or values by label.
+        """
+        return self._metric(Metric("gauge", name, help, tuple(labels), read=read))
 
     def histogram(
         self, name: str, help: str, labels: Sequence[str] = (), buckets: Sequence[float] = (0.005, 0.05, 0.5, 5.0)

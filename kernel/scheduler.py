@@ -44,6 +44,7 @@ class SchedulerStats(msgspec.Struct, frozen=True):
 
     `avg_task_latency_ms` is submit to end: `avg_wait_ms` in the queue and `avg_run_ms` at work. `cycles` counts the
     rounds in which a lane was looked at for work to start; `tasks_processed` counts what ended, however it ended.
+    `wait_s` and `run_s` are the sums of both, in seconds.
     """
 
     lanes: dict[str, LaneStats]
@@ -54,6 +55,8 @@ class SchedulerStats(msgspec.Struct, frozen=True):
     avg_wait_ms: float
     avg_run_ms: float
     cycles: int
+    wait_s: float
+    run_s: float
 
 
 class Ticket:
@@ -164,6 +167,8 @@ class Scheduler:
             avg_wait_ms=wait_ms,
             avg_run_ms=run_ms,
             cycles=self._cycles,
+            wait_s=self._waited_s,
+            run_s=self._ran_s,
         )
 
     async def stop(self, grace_s: float) -> list[str]:

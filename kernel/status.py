@@ -19,6 +19,7 @@ from kernel.contribution import Contribution, Manifest, Service, ServiceMethod
 from kernel.generation import Generation
 from kernel.history import describe
 from kernel.loader import Source
+from kernel.metrics import Metrics
 from kernel.modules import Module, Modules
 from kernel.plugin import needs
 from kernel.scheduler import Scheduler
@@ -37,6 +38,7 @@ class Measured(Protocol):
     bus: Bus
     clock: Clock
     gate: Gate
+    metrics: Metrics
     modules: Modules
     scheduler: Scheduler
     store: Store
@@ -97,6 +99,11 @@ class KernelStatus:
     async def store(self, ctx: Any) -> dict[str, Any]:
         """Return the store's figures."""
         return dict(plain(self._measured.store.stats()))
+
+    @needs("metrics:read")
+    async def metrics(self, ctx: Any, family: str = "") -> bytes:
+        """Return the metrics whose names begin with `family`, in Prometheus' text format 0.0.4."""
+        return self._measured.metrics.expose(family)
 
     @needs("audit:read")
     async def denials(self, ctx: Any, limit: int = 100) -> list[dict[str, Any]]:

@@ -402,11 +402,21 @@ class _Worker:
             await asyncio.wait([self._keeper])
 
 
+@dataclass(slots=True)
+class Totals:
+    """What the pools of one program's name counted, over all its versions."""
+
+    started: int = 0
+    lost: int = 0
+    jobs: int = 0
+
+
 class Pool:
     """The processes of one program and the jobs that wait for one."""
 
-    def __init__(self, program: Program, clock: Clock) -> None:
+    def __init__(self, program: Program, clock: Clock, totals: Totals | None = None) -> None:
         self.program = program
+        self.totals = totals or Totals()
         self._clock = clock
         self._idle: list[_Worker] = []
         self._all: set[_Worker] = set()
@@ -417,7 +427,6 @@ class Pool:
         self._retired = False
         self._starters: set[asyncio.Task[None]] = set()
         self._problem: str | None = None
-        self.started = self.lost = self.jobs = 0
 
     def submit(self, body: Any, *, serve: Serve, told: Told) -> Job:
         """Hand in a job; it runs as soon as a process is free. Raises `Overloaded` when too many wait."""
@@ -428,7 +437,7 @@ class Pool:
                 f"{len(self._waiting)} jobs wait for a {self.program.name} worker already", retry_after_s=1.0
             )
         job = Job(self, body, serve, told)
-        self.jobs += 1
+        self.totals.jobs += 1
         self._waiting.append(job)
         self._pump()
         return job
@@ -467,7 +476,7 @@ class Pool:
         self._all.discard(worker)
         if worker in self._idle:
             self._idle.remove(worker)
-        self.lost += 1
+        self.totals.lost += 1
         self._pump()
 
     def _pump(self) -> None:
@@ -502,7 +511,7 @@ class Pool:
             return
         self._starting.discard(worker)
         self._problem = None
-        self.started += 1
+        self.totals.started += 1
         self._all.add(worker)
         self._idle.append(worker)
         self._pump()
@@ -547,22 +556,24 @@ class Workers:
             if held is not None:
                 held.retire()
                 self._retired.add(held)
-            held = self._pools[program.name] = Pool(program, self._clock)
+            totals = None if held is None else held.totals
+            held = self._pools[program.name] = Pool(program, self._clock, totals)
         return held
 
     def stats(self) -> dict[str, dict[str, int]]:
-        """Return, by program, processes alive and idle, jobs waiting, and totals."""
-        return {
-            name: {
-                "alive": len(pool._all),
-                "idle": len(pool._idle),
-                "waiting": len(pool._waiting),
-                "started_total": pool.started,
-                "ended_total": pool.lost,
-                "jobs_total": pool.jobs,
+        """Return, by program, processes alive and idle, jobs waiting, and totals; replaced programs count as well."""
+        shown = {}
+        for name, pool in self._pools.items():
+            both = [pool, *(old for old in self._retired if old.program.name == name)]
+            shown[name] = {
+                "alive": sum(len(one._all) for one in both),
+                "idle": sum(len(one._idle) for one in both),
+                "waiting": sum(len(one._waiting) for one in both),
+                "started_total": pool.totals.started,
+                "ended_total": pool.totals.lost,
+                "jobs_total": pool.totals.jobs,
             }
-            for name, pool in self._pools.items()
-        }
+        return shown
 
     async def stop(self) -> None:
         """Close every pool."""

@@ -23,7 +23,7 @@ import msgspec
 from kernel import BadInput, Context, Event, Overloaded, Plugin, ServiceUnavailable, TooLarge, iso, nearest, needs
 
 from . import records
-from .dispatch import Dispatcher
+from .dispatch import RUN_S, WAIT_S, Dispatcher
 from .follow import Follower
 from .states import CANCELLED, KINDS, STATES, TERMINAL, Failure, Outcome, State, priority_of
 
@@ -47,9 +47,15 @@ dispatcher = Dispatcher()
 follower = Follower()
 
 started_total = executions.counter("aetherra_executions_submitted_total", "Executions accepted", ["kind"])
-ended_total = executions.counter("aetherra_executions_ended_total", "Executions that ended", ["state"])
-waiting_gauge = executions.gauge("aetherra_executions_waiting", "Executions that wait for a place")
-flying_gauge = executions.gauge("aetherra_executions_running", "Executions under way")
+ended_total = executions.counter("aetherra_executions_ended_total", "Executions that ended", ["kind", "state"])
+executions.gauge(
+    "aetherra_executions_waiting",
+    "Executions that wait for a place, or for the plugin that runs their kind",
+    read=lambda: len(dispatcher.queue),
+)
+executions.gauge("aetherra_executions_running", "Executions under way", ["kind"], read=lambda: dispatcher.running())
+executions.histogram(WAIT_S, "From submit to begin", ["kind"], buckets=(0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3600.0))
+executions.histogram(RUN_S, "From begin to end", ["kind"], buckets=(0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0))
 
 
 @executions.settings
@@ -326,9 +332,7 @@ async def follow(ctx: Context, event: Event) -> None:
         follower.published(event.data["n"], event.seq)
         state = event.topic.removeprefix("job.")
         if state in TERMINAL:
-            ctx.metric(ended_total).labels(state).inc()
-    ctx.metric(waiting_gauge).set(len(dispatcher.queue))
-    ctx.metric(flying_gauge).set(len(dispatcher.flights))
+            ctx.metric(ended_total).labels(event.data["kind"], state).inc()
 
 
 @executions.on("module.*")

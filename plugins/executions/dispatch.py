@@ -7,7 +7,9 @@ is plain data, held by reference, so that a reload of this plugin neither stops 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 from functools import partial
 from typing import Any, Protocol, TypedDict
 
@@ -17,13 +19,15 @@ from kernel import AetherraError, Context, Overloaded, ServiceUnavailable, Ticke
 
 from . import records
 from .queue import Queue, Waiting
-from .states import HUB_STOPPED, HUB_STOPPING, End, Failure, Outcome, conclude, too_long
+from .states import HUB_STOPPED, HUB_STOPPING, KINDS, End, Failure, Outcome, conclude, too_long
 
 AHEAD = 64
 """Tickets that wait in one lane of the kernel's at a time; what else waits does so here, in order of priority."""
 RETRY_S = 1.0
 """How long until another attempt to enter a lane, or to claim a row, that was refused."""
 PAGE = 1_000
+WAIT_S = "aetherra_executions_wait_seconds"
+RUN_S = "aetherra_executions_run_seconds"
 
 
 class Flight(TypedDict):
@@ -37,6 +41,7 @@ class Flight(TypedDict):
     asked: bool
     stopped: dict[str, Any] | None
     rows: int
+    began: float
 
 
 class Runner(Protocol):
@@ -106,6 +111,10 @@ class Dispatcher:
         """Tell whether some plugin runs this kind at the moment."""
         return f"runner.{kind}" in self.ctx.table.services
 
+    def running(self) -> Mapping[str, int]:
+        """Return how many runs are under way, by kind."""
+        return {**dict.fromkeys(KINDS, 0), **Counter(flight["kind"] for flight in self.flights.values())}
+
     def pump(self) -> None:
         """Ask the kernel for places in its lanes, as many as there is work for."""
         if self.stopping:
@@ -145,7 +154,9 @@ class Dispatcher:
     async def _fly(self, waiting: Waiting) -> asyncio.Event | None:
         _, _, execution, kind = waiting
         over = asyncio.Event()
-        flight = Flight(kind=kind, attempt=0, over=over, due=None, wall_s=None, asked=False, stopped=None, rows=0)
+        flight = Flight(
+            kind=kind, attempt=0, over=over, due=None, wall_s=None, asked=False, stopped=None, rows=0, began=0.0
+        )
         # Known before it is claimed: whoever looks for runs that nobody owns must not find it.
         self.flights[execution] = flight
         try:
@@ -160,6 +171,9 @@ class Dispatcher:
             del self.flights[execution]
             return None
         flight["attempt"] = row["attempt"]
+        flight["began"] = self.ctx.clock.monotonic()
+        waited = datetime.fromisoformat(row["started_at"]) - datetime.fromisoformat(row["created_at"])
+        self.ctx.metric(WAIT_S).labels(row["kind"]).observe(max(0.0, waited.total_seconds()))
         await self._start(execution, flight, row)
         return over
 
@@ -194,6 +208,7 @@ class Dispatcher:
         done = await self.ctx.store.write(end)
         if mine and flight is not None:
             self.flights.pop(execution, None)
+            self.ctx.metric(RUN_S).labels(flight["kind"]).observe(self.ctx.clock.monotonic() - flight["began"])
             flight["over"].set()
             self.pump()
         self.tell(execution)

@@ -7,10 +7,13 @@ from typing import Annotated, Any, Protocol
 
 import msgspec
 
-from kernel import Conflict, Context, NotFound, Plugin
+from kernel import Conflict, Context, NotFound, Plugin, Reply
 
 SWITCHES_MOST = 100_000
 """More switches than are ever kept."""
+
+FAMILY = "aetherra_plugins_"
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=500)]
 
@@ -37,6 +40,13 @@ class Modules(Protocol):
         """Take a plugin out of service."""
 
 
+class Metrics(Protocol):
+    """What this dialect asks of the kernel about metrics."""
+
+    async def metrics(self, family: str) -> bytes:
+        """Return the metrics whose names begin so."""
+
+
 class PluginRow(msgspec.Struct):
     """A plugin as the Hub lists it; `reason` says why one is not active, or why its last edit was not taken."""
 
@@ -58,7 +68,9 @@ class PluginList(msgspec.Struct):
 def add(p: Plugin) -> None:
     """Collect the doors on `p`."""
     p.uses("modules")(Modules)
+    p.uses("kernel")(Metrics)
     p.get("/api/plugins", needs="plugin:read", documented=True)(list_plugins)
+    p.get("/api/plugins/metrics", needs="metrics:read", documented=True)(plugin_metrics)
     p.get("/api/plugins/{name}", needs="plugin:read")(show_plugin)
     p.post("/api/plugins/{name}/disable", needs="plugin:manage", effect="compensable")(disable_plugin)
     p.post("/api/plugins/{name}/enable", needs="plugin:manage", effect="compensable")(reload_module)
@@ -83,6 +95,12 @@ async def list_plugins(ctx: Context) -> PluginList:
         for module in await ctx.service("modules", Modules).list()
     ]
     return PluginList(rows, len(rows))
+
+
+async def plugin_metrics(ctx: Context) -> Reply:
+    """Return the figures of the plugins in Prometheus' text format 0.0.4; all others are at /metrics."""
+    text = await ctx.service("kernel", Metrics).metrics(family=FAMILY)
+    return Reply(text, headers={"Content-Type": METRICS_TYPE})
 
 
 async def show_plugin(ctx: Context, name: str) -> dict[str, Any]:

@@ -36,6 +36,9 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 
 runs_total = scripts.counter("aetherra_script_runs_total", "Runs of scripts begun")
+compiled_total = scripts.counter(
+    "aetherra_script_compilations_total", "Sources asked for in compiled form, by where it was found", ["found"]
+)
 calls_total = scripts.counter("aetherra_script_host_calls_total", "Host calls of scripts that count")
 
 
@@ -72,6 +75,7 @@ class House:
             memory_mb=settings.cache_memory_mb,
             disk_mb=settings.cache_disk_mb,
             compile_s=settings.compile_s,
+            count=lambda found: ctx.metric(compiled_total).labels(found).inc(),
         )
         self.pools = (self.runners, compilers)
         for pool in self.pools:

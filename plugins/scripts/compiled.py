@@ -12,9 +12,9 @@ import importlib.util
 import os
 import sys
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -22,6 +22,8 @@ from kernel import AetherraError, Clock, DeadlineExceeded, Job, Pool, Program, W
 
 SOURCE_LIMITS: Final = ("source_kb", "brackets", "blocks")
 FRAME_KB: Final = 8 * 1024
+Found = Literal["memory", "disk", "nowhere"]
+"""Where a compiled form was; nowhere means that it had to be made."""
 _SUM: Final = hashlib.sha256().digest_size
 
 
@@ -94,7 +96,16 @@ class Compiler:
     """Compiles each source once, whoever asks for it, and remembers what came of it."""
 
     def __init__(
-        self, pool: Pool, folder: Path, clock: Clock, *, version: str, memory_mb: int, disk_mb: int, compile_s: float
+        self,
+        pool: Pool,
+        folder: Path,
+        clock: Clock,
+        *,
+        version: str,
+        memory_mb: int,
+        disk_mb: int,
+        compile_s: float,
+        count: Callable[[Found], None] | None = None,
     ) -> None:
         self._pool = pool
         self._folder = folder
@@ -103,6 +114,7 @@ class Compiler:
         self._memory_most = memory_mb * 1024 * 1024
         self._disk_most = disk_mb * 1024 * 1024
         self._compile_s = compile_s
+        self._count = count or _nobody_counts
         self._held: OrderedDict[str, Compiled] = OrderedDict()
         self._size = 0
         self._under_way: dict[str, asyncio.Task[Compiled]] = {}
@@ -119,6 +131,7 @@ class Compiler:
         if held is not None:
             self._held.move_to_end(key)
             self.hits += 1
+            self._count("memory")
             return held
         task = self._under_way.get(key)
         if task is None:
@@ -142,9 +155,11 @@ class Compiler:
         stored = await asyncio.to_thread(self._load, key)
         if stored is not None:
             self.loads += 1
+            self._count("disk")
             return self._hold(key, stored)
         compiled = await self._ask(source, name, bounds)
         self.compiles += 1
+        self._count("nowhere")
         if compiled.ok:
             await asyncio.to_thread(self._store, key, compiled)
         return self._hold(key, compiled)
@@ -229,6 +244,10 @@ class Compiler:
     def stats(self) -> dict[str, int]:
         """Return how often a compiled script was in memory, on disk, or had to be made, and how many are held."""
         return {"hits": self.hits, "loads": self.loads, "compiles": self.compiles, "held": len(self._held)}
+
+
+def _nobody_counts(_found: Found) -> None:
+    return None
 
 
 async def _no_calls(_body: Any) -> Any:

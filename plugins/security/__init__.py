@@ -29,6 +29,22 @@ loads = security.counter(
 
 keeper = Keeper()
 
+security.gauge(
+    "aetherra_policy_stale",
+    "1 while the newest edit of the policy is not in force, for a mistake in it",
+    read=lambda: keeper.mistake is not None,
+)
+security.gauge(
+    "aetherra_policy_closed",
+    "1 while no policy could be read at all, and nothing but the console works",
+    read=lambda: keeper.policy.closed is not None,
+)
+security.gauge(
+    "aetherra_policy_loaded_timestamp_seconds",
+    "When the policy in force was read, 0 for never",
+    read=lambda: keeper.loaded_at or 0,
+)
+
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
