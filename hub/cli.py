@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -23,10 +22,6 @@ if TYPE_CHECKING:
 
 FAILED, USAGE, NOT_RUNNING = 1, 2, 3
 """Exit statuses: an expected failure, a wrong command line, no hub to talk to."""
-
-FIRST_PLUGIN, FIRST_SCRIPT = "hello.py", "daily_note.aether"
-"""Those of the examples that a start suggests to try."""
-"""A plugin to try, beside the bundled ones."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 Folder = click.Path(file_okay=False, path_type=Path)
@@ -319,6 +314,8 @@ def address_of(server: Server) -> str:
 
 def announce(server: Server) -> None:
     """Print what a person wants to know when the hub is up."""
+    from hub.first_steps import FIRST_PLUGIN, FIRST_SCRIPT, aether_command
+
     config, modules = server.kernel.config, server.kernel.modules.known()
     address = address_of(server)
     active = sorted(module.name for module in modules if module.status == "active")
@@ -331,7 +328,7 @@ def announce(server: Server) -> None:
             click.echo(f"  {module.name} is {module.status}: {module.reason}")
     for warning in all_warnings(config):
         click.echo(f"  warning: {warning}")
-    examples, command = config.paths.bundled_plugins.parent / "examples", _command()
+    examples, command = config.paths.bundled_plugins.parent / "examples", _shortened(aether_command())
     click.echo("Try:")
     click.echo(f"  curl {address}/health")
     drop = config.paths.plugins
@@ -347,12 +344,10 @@ def announce(server: Server) -> None:
     click.echo(f"  {command} events")
 
 
-def _command() -> str:
-    """Return how this shell calls `aether`: by its name where it finds it, else by its path."""
-    if shutil.which("aether"):
-        return "aether"
-    beside = Path(sys.executable).parent / "aether"
-    return str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside)
+def _shortened(command: str) -> str:
+    """Return a path below the folder that the shell is in as one from there; that is the shell that reads this."""
+    path = Path(command)
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 class one_line_for_failures:

@@ -14,6 +14,7 @@ import asyncio
 import base64
 import hashlib
 import logging
+import shlex
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from string import Template
@@ -24,6 +25,7 @@ from aiohttp import web
 
 from hub.answer import Answer
 from hub.dispatch import Endpoint, Match
+from hub.first_steps import FIRST_PLUGIN, FIRST_SCRIPT, aether_on
 from hub.looks import (
     event_row,
     figure_groups,
@@ -284,14 +286,16 @@ class Parts:
     def commands(self) -> Markup:
         """Show the first commands to try."""
         paths = self._kernel.config.paths
-        lines = [f"curl {self._address}/health/ready", "aether plugins", "aether events"]
+        lines = [f"curl {self._address}/health/ready"]
+        # Where things lie is told to whoever may ask the API for it.
         if self._ctx.may("plugin:read"):
-            examples = paths.bundled_plugins.parent / "examples"
-            lines.insert(1, f"aether run {examples / 'daily_note.aether'} --watch")
+            examples, aether = paths.bundled_plugins.parent / "examples", aether_on(paths.home)
+            run = f"{aether} run {shlex.quote(str(examples / FIRST_SCRIPT))} --watch"
+            lines += [run, f"{aether} plugins", f"{aether} events"]
             if self._served("/api/hello/{}"):
                 lines.append(f"curl {self._address}/api/hello/Ada")
             elif paths.plugins in paths.trusted:
-                lines.append(f"cp {examples / 'hello.py'} {paths.plugins}/")
+                lines.append(shlex.join(("cp", str(examples / FIRST_PLUGIN), f"{paths.plugins}/")))
         return tag("ul", [tag("li", tag("code", line)) for line in lines], class_="commands")
 
     def links(self) -> Markup:

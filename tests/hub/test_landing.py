@@ -6,11 +6,14 @@ import asyncio
 import base64
 import hashlib
 import re
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
+from hub_process import HubProcess, hub_process
 
 from hub.landing import DASHBOARD
 from hub.serve import Server
@@ -156,6 +159,34 @@ async def test_head_is_the_same_without_the_page(hub: Any) -> None:
     assert (head.status, head.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert int(head.headers["content-length"]) > 1_000
     assert (await hub.ask("GET", "/", headers={"Accept": "application/json"})).body.startswith(b"<!doctype html>")
+
+
+async def test_the_commands_it_suggests_do_what_they_say(tmp_path: Path, need: Any) -> None:
+    need("curl")
+    async with hub_process(tmp_path / "a home") as hub:
+        suggested = await commands(hub)
+        assert [line.split()[0] for line in suggested if line.startswith(("curl", "cp"))] == ["curl", "cp"]
+        for line in suggested:
+            if not line.endswith(" events"):  # follows for ever
+                status, said = await shell(line)
+                assert status == 0, said
+        while len(again := await commands(hub)) == len(suggested) and "/api/hello/Ada" not in again[-1]:
+            pass
+        assert await shell(again[-1]) == (0, '"Hello, Ada!"')
+
+
+async def commands(hub: HubProcess) -> list[str]:
+    async with aiohttp.ClientSession() as session, session.get(f"{hub.url}/") as response:
+        return [unescape(line) for line in re.findall(r"<li><code>(.*?)</code>", await response.text())]
+
+
+async def shell(line: str) -> tuple[int | None, str]:
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_shell(
+        f"{line} 2>/dev/null", stdout=pipe, stdin=asyncio.subprocess.DEVNULL
+    )
+    said = (await process.communicate())[0].decode()
+    return process.returncode, said
 
 
 # Text that would be more -------------------------------------------------------------------------------------------
@@ -369,3 +400,33 @@ def test_the_files_of_the_page_name_no_other_host_and_are_small() -> None:
 
 async def test_the_page_is_small(hub: Any) -> None:
     assert len((await hub.ask("GET", "/")).body) < 40 * 1024
+
+
+def test_every_text_stands_out_from_its_ground_in_light_and_in_dark() -> None:
+    style = (DASHBOARD / "landing.css").read_text()
+    light, dark = (dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", part)) for part in style.split("@media", 2)[:2])
+    assert set(light) == set(dark)
+    grounds = {
+        "text": ("ground", "card", "code", "bad-ground", "fresh"),
+        "quiet": ("ground", "card", "code", "fresh"),
+        "link": ("ground", "card", "fresh"),
+        "good": ("good-ground",),
+        "bad": ("bad-ground", "card", "fresh"),
+        "wait": ("wait-ground",),
+    }
+    for colours in (light, dark):
+        for text, behind in grounds.items():
+            for ground in behind:
+                assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+
+
+def contrast(one: str, other: str) -> float:
+    """Return the contrast of two colours as WCAG 2 measures it, 1 to 21."""
+    lighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue

@@ -169,6 +169,25 @@ async def test_it_fits_a_narrow_screen(browser: Browser, tmp_path: Path) -> None
         assert await page.run("document.documentElement.scrollWidth") == 360
 
 
+async def test_nothing_moves_when_the_page_comes_alive(browser: Browser, tmp_path: Path) -> None:
+    async with hub_process(tmp_path / "home") as hub:
+        page = await browser.page()
+        await page.open(f"{hub.url}/")
+        await page.run("window.first = document.querySelector('#moment time').dateTime")
+        await shows(page, LIVE)
+        await shows(page, "document.querySelector('#moment time').dateTime !== window.first")
+        assert await page.run(SHIFTS) == 0
+
+
+SHIFTS = """new Promise((resolve) => {
+  const seen = new PerformanceObserver((list) => list.getEntries().forEach((entry) => { moved += entry.value }));
+  let moved = 0;
+  seen.observe({type: "layout-shift", buffered: true});
+  // What was buffered is handed over before a frame that comes later.
+  requestAnimationFrame(() => requestAnimationFrame(() => resolve(moved)));
+})"""
+
+
 # Pages of other sites (threat 13) ----------------------------------------------------------------------------------
 
 TRY = """(async () => {
