@@ -13,6 +13,9 @@ from kernel.sqlite_file import Params, read_only
 if TYPE_CHECKING:
     import aiosqlite
 
+STOP_AGAIN_S = 0.01
+"""How long a statement that was told to stop may go on before it is told again."""
+
 
 class LongReads:
     """A few aiosqlite connections, read-only, opened when first needed: `count` at once, `waiting` calls in all.
@@ -59,9 +62,7 @@ class LongReads:
             self._idle.append(connection)
             raise
         except BaseException:
-            # Cancelled: the statement goes on in its thread unless it is told to stop, and closing waits for it.
-            await connection.interrupt()
-            await connection.close()
+            await _stopped(connection)
             raise
         self._idle.append(connection)
         return found
@@ -87,3 +88,18 @@ class LongReads:
         await asyncio.gather(*self._busy, return_exceptions=True)
         while self._idle:
             await self._idle.pop().close()
+
+
+async def _stopped(connection: aiosqlite.Connection) -> None:
+    """Close a connection whose statement goes on in its thread, which closing waits for.
+
+    It is told to stop again and again: being told before it has begun has no effect.
+    """
+    closing = asyncio.ensure_future(connection.close())
+    while not closing.done():
+        try:
+            await connection.interrupt()
+        except (sqlite3.ProgrammingError, ValueError):
+            pass  # it was closed meanwhile
+        await asyncio.wait({closing}, timeout=STOP_AGAIN_S)
+    closing.result()
