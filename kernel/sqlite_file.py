@@ -11,6 +11,7 @@ from typing import Any
 
 from kernel.errors import (
     AetherraError,
+    BadInput,
     Conflict,
     DeadlineExceeded,
     Overloaded,
@@ -75,6 +76,8 @@ def mapped(error: BaseException, path: Path) -> BaseException:
     """Return our error for one of SQLite's that says something about the store; mistakes in SQL stay as they are."""
     if isinstance(error, StopIteration):
         return RuntimeError(f"a write raised StopIteration({error.value!r})")  # a future cannot carry it
+    if isinstance(error, OverflowError) and "SQLite" in str(error):
+        return BadInput("a whole number is outside of what the store can hold or look for: -2^63 to 2^63-1")
     if not isinstance(error, sqlite3.Error | OSError):
         return error
     ours = _storage_error(error, path)

@@ -436,11 +436,11 @@ class Store:
 
     async def query(self, namespace: str, sql: str, params: Params = (), limit: int | None = None) -> list[sqlite3.Row]:
         """Return the rows of a read that takes its time, in a thread; cancelling it stops it. Bounds as for `all`."""
-        self._reading().check(self._namespace(namespace), sql, params)
-        bound = self.read_rows + 1 if limit is None else limit
+        guard, bound = self._reading(), self.read_rows + 1 if limit is None else limit
         try:
+            guard.check(self._namespace(namespace), sql, params)
             rows = await self._long.fetch(sql, params, bound)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OverflowError) as error:
             raise mapped(error, self.path) from error
         return bounded(rows, limit, self.read_rows)
 
@@ -469,7 +469,7 @@ class Store:
         try:
             guard.check(self._namespace(namespace), sql, params)
             return self._reader.execute(sql, params)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OverflowError) as error:
             raise mapped(error, self.path) from error
 
     def _reading(self) -> Guard:

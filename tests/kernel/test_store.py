@@ -149,6 +149,17 @@ async def test_a_violated_constraint_is_a_conflict(store: Store) -> None:
         await store.write(insert("tea"), namespace="t")
 
 
+async def test_a_number_beyond_64_bits_is_bad_input_to_reads_and_writes(store: Store) -> None:
+    sql = "SELECT x FROM t__rows WHERE id = ?"
+    with pytest.raises(BadInput, match=r"2\^63"):
+        store.one("t", sql, (2**63,))
+    with pytest.raises(BadInput, match=r"2\^63"):
+        await store.query("t", sql, (-(2**63) - 1,))
+    with pytest.raises(BadInput, match=r"2\^63"):
+        await store.write(lambda tx: tx.execute("INSERT INTO t__rows (id) VALUES (?)", (2**64,)), namespace="t")
+    assert store.one("t", sql, (2**63 - 1,)) is None
+
+
 async def test_events_are_published_after_the_commit_and_only_then(store: Store) -> None:
     assert store._bus is not None
     there: list[int] = []
@@ -394,6 +405,19 @@ async def test_a_cancelled_long_read_is_stopped_and_the_next_ones_work(store: St
             await reading
     assert [row[0] for row in await store.query("t", "SELECT 1")] == [1]
     assert not store._long._busy
+
+
+async def test_a_long_read_is_stopped_however_early_it_is_cancelled(store: Store) -> None:
+    await store.query("t", "SELECT 1")  # a connection is open and idle
+    for turns in range(60):
+        reading = asyncio.create_task(store.query("t", ENDLESS))
+        for _ in range(turns % 20):
+            await asyncio.sleep(0)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        if turns % 20 == 19:
+            await store.query("t", "SELECT 1")
 
 
 # -- namespaces
