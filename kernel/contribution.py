@@ -88,6 +88,8 @@ class Function:
     effect: Effect
     pure: bool = False
     description: str = ""
+    declared: bool = True
+    """False where its author named no class of effect, and the furthest was taken."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,7 @@ log = logging.getLogger("kernel.modules")
 
 Status = Literal["loading", "active", "failed", "waiting", "refused", "disabled", "unloaded"]
 """`loading` until the first load has ended one way or the other."""
+HEALTH_LATE = "its health function did not answer"
 RENAME_GRACE_S = 0.1
 """How long a vanished file may take to come back: some editors delete before they write anew."""
 
@@ -534,7 +535,8 @@ class Modules:
                 await newcomer.open()
                 reason = await newcomer.unhealthy()
         except TimeoutError:
-            raise LoadError(f"{newcomer.plugin} did not open within {self._open_s:g} s") from None
+            late = "its lifespan did not reach its yield" if newcomer.stage == "staged" else HEALTH_LATE
+            raise LoadError(f"{newcomer.plugin}: {late} within {self._open_s:g} s ([limits] open_s)") from None
         if reason is not None and old is not None:
             raise LoadError(f"{newcomer.plugin} says it would not work: {reason}")
 

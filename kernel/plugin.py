@@ -215,9 +215,13 @@ class Plugin:
     # Other doors -------------------------------------------------------------------------------------------------
 
     def function(
-        self, name: str, *, effect: Effect = "irreversible", needs: str | None = None, pure: bool = False
+        self, name: str, *, effect: Effect | None = None, needs: str | None = None, pure: bool = False
     ) -> Callable[[F], F]:
-        """Offer the function to scripts and agents as `plugin.name`; `pure=True` promises no effect at all."""
+        """Offer the function to scripts and agents as `plugin.name`; `pure=True` promises no effect at all.
+
+        A function that does not say its class of effect counts as irreversible.
+        """
+        declared, effect = effect is not None, effect or "irreversible"
         if effect not in EFFECTS:
             raise ContractError(f"plugin {self.name}: effect {effect!r} is none of {', '.join(EFFECTS)}")
         if not NAME.match(name):
@@ -226,7 +230,7 @@ class Plugin:
         def collect(fn: F) -> F:
             full = f"{self.name}.{name}"
             right = needs or f"plugin:call:{full}"
-            self._functions.append(Function(full, fn, Signature.of(fn), right, effect, pure, _sentence(fn)))
+            self._functions.append(Function(full, fn, Signature.of(fn), right, effect, pure, _sentence(fn), declared))
             return fn
 
         return collect

@@ -1,11 +1,15 @@
-"""For tests, of the house and of plugin authors: a kernel in a folder, a clock that jumps, a bus that is recorded."""
+"""For tests, of the house and of plugin authors: a kernel in a folder, a clock that jumps, a bus that is recorded, and
+the battery that says whether a plugin is a good one."""
 
 from __future__ import annotations
 
 import asyncio
 import heapq
 import itertools
+import json
+import os
 import shutil
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -14,11 +18,26 @@ from typing import Any
 
 import msgspec
 
+from kernel.battery import CHECKS, Finding, Report, check_plugin
 from kernel.bus import Bus
 from kernel.clock import Clock
 from kernel.config import Config, Paths
+from kernel.errors import LoadError
 from kernel.events import Event
 from kernel.kernel import Kernel
+
+__all__ = [
+    "ALLOW_ALL",
+    "CHECKS",
+    "Finding",
+    "Recording",
+    "Report",
+    "TestClock",
+    "check_plugin",
+    "kernel_config",
+    "running_kernel",
+    "running_plugin",
+]
 
 SETTLE_TURNS = 10_000
 """Turns of the loop after which `TestClock.settle` stops waiting for tasks that never rest."""
@@ -30,6 +49,14 @@ class _Timer:
     def __init__(self, fire: Callable[[], None]) -> None:
         self.fire = fire
         self.cancelled = False
+
+    def cancel(self) -> None:
+        # It stays in its place in the heap; what it would have woken must not stay with it.
+        self.cancelled, self.fire = True, _nothing
+
+
+def _nothing() -> None:
+    return None
 
 
 class TestClock:
@@ -64,7 +91,7 @@ class TestClock:
         try:
             await due
         finally:
-            timer.cancelled = True
+            timer.cancel()
 
     def timeout(self, seconds: float | None) -> AbstractAsyncContextManager[asyncio.Timeout]:
         """Return a block that raises `TimeoutError` once the clock was advanced by more than `seconds` within it."""
@@ -83,7 +110,7 @@ class TestClock:
             try:
                 yield scope
             finally:
-                timer.cancelled = True
+                timer.cancel()
 
     async def advance(self, seconds: float) -> None:
         """Move time forward: every timer due on the way fires in its order, and the loop settles after each."""
@@ -145,14 +172,21 @@ class Recording:
 
     async def wait_for(self, topic: str, count: int = 1, *, timeout_s: float = 5.0) -> Event:
         """Return the `count`-th event of this topic as soon as it is there; `TimeoutError` names what came instead."""
+        what = f"{topic} number {count}"
+        return await self.wait_until(lambda event: event.topic == topic, count, timeout_s=timeout_s, what=what)
+
+    async def wait_until(
+        self, fits: Callable[[Event], bool], count: int = 1, *, timeout_s: float = 5.0, what: str = "such event"
+    ) -> Event:
+        """Return the `count`-th event that fits as soon as it is there; `TimeoutError` names what came instead."""
         try:
             async with asyncio.timeout(timeout_s):
-                while len(self.of(topic)) < count:
+                while len(found := [event for event in self.events if fits(event)]) < count:
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
-            raise TimeoutError(f"no {topic} number {count} within {timeout_s} s, only {self.topics}") from None
-        return self.of(topic)[count - 1]
+            raise TimeoutError(f"no {what} within {timeout_s} s, only {self.topics}") from None
+        return found[count - 1]
 
     def close(self) -> None:
         """Stop recording; what was recorded stays."""
@@ -231,3 +265,41 @@ async def running_kernel(
         yield kernel
     finally:
         await kernel.stop()
+
+
+@asynccontextmanager
+async def running_plugin(
+    path: Path | str,
+    *,
+    beside: Iterable[Path | str] = (),
+    rights: Mapping[str, Iterable[str]] | None = None,
+    clock: Clock | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> AsyncIterator[Kernel]:
+    """Run the plugin at `path` (a file or a package) in a kernel with all that a hub has: its plugins and its policy.
+
+    `beside` are other plugins that it needs. `rights` are added to the policy, such as
+    `{"plugin:hello": ["memory:write:own"]}`; `settings` are its own, as under `[plugins.NAME]`. Its home is a temporary
+    folder, gone at the end. Raises `LoadError` with the reason when it could not be loaded.
+    """
+    path = Path(os.path.abspath(path))  # noqa: ASYNC240 - a test may wait for its disk
+    name = path.stem if path.suffix == ".py" else path.name
+    with tempfile.TemporaryDirectory(prefix="aetherra-test-") as folder:
+        overrides = {f"plugins.{name}.{key}": value for key, value in (settings or {}).items()}
+        config = kernel_config(Path(folder), bundled=None, overrides=overrides)
+        for one in (path, *map(Path, beside)):
+            target = config.paths.plugins / one.name
+            shutil.copytree(one, target) if one.is_dir() else shutil.copy(one, target)
+        if rights:
+            rows = "".join(f"{json.dumps(who)} = {json.dumps(list(may))}\n" for who, may in rights.items())
+            file = config.paths.policies / "test.toml"
+            file.write_text(f"version = 1\n[capabilities.allow]\n{rows}")
+        kernel = Kernel(config, clock=clock)
+        try:
+            await kernel.start()
+            module = kernel.modules.get(name)
+            if module.generation is None:
+                raise LoadError(f"{name} is {module.status}: {module.reason}", details={"plugin": name})
+            yield kernel
+        finally:
+            await kernel.stop()

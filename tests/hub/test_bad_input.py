@@ -32,7 +32,7 @@ DROPPED = {
     "a set-up that hangs": (
         HEAD
         + "import asyncio\n@bad.lifespan\nasync def f(ctx: Context):\n    await asyncio.Event().wait()\n    yield\n",
-        "did not open within 0.3 s",
+        "its lifespan did not reach its yield within 0.3 s",
     ),
     "an import that hangs": (HEAD + "while True: pass\n", "did not finish in 0.3 s"),
     "a route of another plugin": (

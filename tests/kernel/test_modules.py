@@ -95,7 +95,7 @@ async def test_a_set_up_that_hangs_is_given_up(tmp_path: Path) -> None:
     )
     plugins = {"allow_all": ALLOW_ALL, "hello": greeter(more=hanging)}
     async with running_kernel(tmp_path, plugins=plugins, overrides={"limits.open_s": 0.1}) as kernel:
-        assert "did not open within 0.1 s" in (kernel.modules.get("hello").reason or "")
+        assert "its lifespan did not reach its yield within 0.1 s" in (kernel.modules.get("hello").reason or "")
         assert kernel.state == "ready"
 
 
