@@ -19,7 +19,18 @@ from hub.limits import read_body
 from hub.settings import HubSettings
 from hub.sse import RESUME_PARAMETER, Streams
 from hub.strictjson import check_json
-from kernel import BadInput, ContractError, DeadlineExceeded, EventStream, Kernel, Owned, Parameter, Reply, Route
+from kernel import (
+    BadInput,
+    Binder,
+    ContractError,
+    DeadlineExceeded,
+    EventStream,
+    Kernel,
+    Owned,
+    Parameter,
+    Reply,
+    Route,
+)
 
 STATUSES = (200, 599)
 """What a handler may answer with: anything less is no final answer."""
@@ -71,6 +82,21 @@ class Door(Endpoint):
     def route(self) -> Route:
         """The contributed route."""
         return self._owned.item
+
+    @property
+    def owner(self) -> str:
+        """The name of the plugin whose route it is."""
+        return str(self._owned.owner.plugin)
+
+    @property
+    def from_url(self) -> Binder:
+        """What it reads from path and query."""
+        return self._url
+
+    @property
+    def from_body(self) -> Binder | None:
+        """What it reads from a JSON body; None where it takes none, or raw bytes."""
+        return self._body
 
     def serves(self, owned: Owned[Route]) -> bool:
         """Tell whether this is the very route of the very generation."""
@@ -146,7 +172,7 @@ class Door(Endpoint):
             raise ContractError(
                 f"{self._owned.item.name} answered with the status {status}; expected {STATUSES[0]} to {STATUSES[1]}"
             )
-        content_type = _take(headers, "content-type") or JSON
+        content_type = _take(headers, "content-type") or self._owned.item.produces or JSON
         cache = _take(headers, "cache-control") or NO_STORE
         lines = header_lines(headers)
         if status in (204, 304):

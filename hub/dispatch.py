@@ -24,8 +24,15 @@ class Endpoint(ABC):
 
     __slots__ = ("__weakref__", "anonymous", "dialect", "early", "media", "method", "names", "pattern", "public")
 
+    # What an endpoint of the hub's own tells about itself; of a plugin's route all this is known already.
     documents: Mapping[int, tuple[str, Any]] = {}
-    """What an endpoint of the hub's own answers with, by status: the content type, and the type of the body."""
+    """What it answers with, by status: the content type, and the type of the body."""
+    raises: tuple[type[AetherraError], ...] = ()
+    """What it refuses requests with, besides what the edge does."""
+    right: str = ""
+    """The right that it asks for."""
+    tagged = False
+    """Its answers have an `ETag`."""
 
     def __init__(
         self,

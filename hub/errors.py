@@ -10,7 +10,7 @@ import math
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from kernel import (
     AetherraError,
@@ -111,36 +111,67 @@ def _logged(error: Exception, where: str) -> str:
     return error_id
 
 
-def body_of(failure: Failure, dialect: str) -> dict[str, Any]:
+class HubError(TypedDict):
+    """Why a request was not carried out; `code` is stable, `error` is for a person, `details` for a program."""
+
+    error: str
+    details: NotRequired[dict[str, Any]]
+    code: str
+
+
+class ScriptsError(TypedDict):
+    """Why a request was not carried out; `error` is a stable name, `message` is for a person."""
+
+    error: str
+    message: str
+    details: dict[str, Any]
+
+
+class DetailError(TypedDict):
+    """Why a request was not carried out; `error_id` finds a failure of the hub's own in its log."""
+
+    detail: str
+    error_id: NotRequired[str]
+
+
+class AimosError(DetailError):
+    """Why a request was not carried out; bad input has `type` and `errors`, too many requests `retry_after` seconds."""
+
+    type: NotRequired[str]
+    errors: NotRequired[list[Any]]
+    retry_after: NotRequired[int]
+
+
+def body_of(failure: Failure, dialect: str) -> Any:
     """Return the body in the dialect's shape; a dialect without one of its own speaks as the hub does."""
-    return SHAPES.get(dialect, _hub)(failure)
+    return SHAPES.get(dialect, SHAPES["hub"]).make(failure)
 
 
-def _hub(failure: Failure) -> dict[str, Any]:
-    body: dict[str, Any] = {"error": failure.message}
+def _hub(failure: Failure) -> HubError:
     details = _with_id(failure)
     if details:
-        body["details"] = details
-    body["code"] = failure.code
-    return body
+        return {"error": failure.message, "details": details, "code": failure.code}
+    return {"error": failure.message, "code": failure.code}
 
 
-def _scripts(failure: Failure) -> dict[str, Any]:
+def _scripts(failure: Failure) -> ScriptsError:
     details = _with_id(failure)
     named = details.pop("type", None)
     kind = named if isinstance(named, str) else camel_case(failure.code)
     return {"error": kind, "message": failure.message, "details": details}
 
 
-def _detail(failure: Failure) -> dict[str, Any]:
-    body: dict[str, Any] = {"detail": failure.message}
+def _detail(failure: Failure) -> DetailError:
+    body: DetailError = {"detail": failure.message}
     if failure.error_id:
         body["error_id"] = failure.error_id
     return body
 
 
-def _aimos(failure: Failure) -> dict[str, Any]:
-    body = _detail(failure)
+def _aimos(failure: Failure) -> AimosError:
+    body: AimosError = {"detail": failure.message}
+    if failure.error_id:
+        body["error_id"] = failure.error_id
     if failure.status == 400:
         listed = failure.details.get("errors")
         body["type"] = "validation_error"
@@ -164,11 +195,19 @@ def camel_case(code: str) -> str:
     return "BadRequest" if code == BadInput.default_code else "".join(part.capitalize() for part in code.split("_"))
 
 
-SHAPES: dict[str, Callable[[Failure], dict[str, Any]]] = {
-    "hub": _hub,
-    "scripts": _scripts,
-    "aimos": _aimos,
-    "aurora": _detail,
-    "executions": _detail,
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How a dialect words an error: the function, and the type of what it returns."""
+
+    make: Callable[[Failure], Any]
+    type: type[Any]
+
+
+SHAPES: dict[str, Shape] = {
+    "hub": Shape(_hub, HubError),
+    "scripts": Shape(_scripts, ScriptsError),
+    "aimos": Shape(_aimos, AimosError),
+    "aurora": Shape(_detail, DetailError),
+    "executions": Shape(_detail, DetailError),
 }
 """Dialect -> the shape of its document's errors (contract, README)."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 import itertools
 import logging
 import secrets
+import types
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing
-from typing import Any, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
 import msgspec
 
@@ -27,6 +28,7 @@ from kernel.store import Store, StoreHandle
 from kernel.suggest import nearest
 
 P = TypeVar("P")
+T = TypeVar("T")
 
 CORE = "core:"
 
@@ -64,12 +66,19 @@ class EventStream(msgspec.Struct, frozen=True):
     until: frozenset[str] = frozenset()
 
 
-class Reply(msgspec.Struct, frozen=True):
-    """A handler's answer with a status or headers of its own; `value` is encoded like any other result."""
+class Reply(msgspec.Struct, Generic[T], frozen=True):
+    """A handler's answer with a status or headers of its own; `value` is encoded like any other result.
 
-    value: Any
+    A handler that returns `Reply[Job]` documents `Job` as its result; a bare `Reply` documents nothing.
+    """
+
+    value: T
     status: int | None = None
     headers: dict[str, str] = {}
+
+    if not TYPE_CHECKING:
+        # The one of `typing` remembers what it was given, and so would keep the structs of an old generation alive.
+        __class_getitem__ = classmethod(types.GenericAlias)
 
 
 class Context:

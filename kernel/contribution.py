@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Generic, Literal, TypeVar
 
-from kernel.errors import ContractError
+from kernel.errors import AetherraError, ContractError
 from kernel.metrics import Reading, Values, gauged
 from kernel.signature import Signature
 
@@ -65,6 +65,13 @@ class Route:
     """How long its handler may take, where that is not what the hub allows to any."""
     stateless: bool = False
     """Of a socket: its handler keeps nothing between two messages, so the next generation can go on with it."""
+    raises: tuple[type[AetherraError] | str, ...] | None = None
+    """The errors that its handler ends with, as classes or, where a status of its own hangs on it, as codes; None where
+    nobody said, so any may come."""
+    keyed: bool = False
+    """It takes an `Idempotency-Key`: the same request under the same key is answered with the first answer."""
+    produces: str = ""
+    """The content type of its answer where that is text or bytes; empty for JSON."""
 
     @property
     def key(self) -> tuple[str, str]:

@@ -28,7 +28,7 @@ from kernel.contribution import (
     Task,
     above,
 )
-from kernel.errors import ContractError
+from kernel.errors import AetherraError, ContractError
 from kernel.hookspecs import hookimpl
 from kernel.metrics import Values
 from kernel.signature import Signature
@@ -127,12 +127,18 @@ class Plugin:
         dialect: str = "hub",
         documented: bool = False,
         deadline_s: float | None = None,
+        raises: Sequence[type[AetherraError] | str] | None = None,
+        keyed: bool = False,
+        produces: str = "",
     ) -> Callable[[F], F]:
         """Serve the function at `method path`; names in braces are parameters of the function.
 
         What stands neither in the path nor, for GET, HEAD and DELETE, in the query, is read from the JSON body.
         `needs` is the right the caller must have; without it `plugin:call` on the function's name. `deadline_s` is how
         long the function may take where it waits by design; without it the hub's own bound ([hub] request_s) holds.
+        For the documentation: `raises` are the errors that the function ends with besides those of the hub, as classes
+        or codes (without it, any may come), and `keyed` says that it honours an `Idempotency-Key`. `produces` is the
+        content type of what it returns as `str` or `bytes`, such as `"text/csv"`; without it everything is JSON.
         """
         if method not in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}:
             raise ContractError(f"plugin {self.name}: {method!r} is no HTTP method that a route can have")
@@ -152,6 +158,9 @@ class Plugin:
                 "dialect": dialect,
                 "documented": documented,
                 "deadline_s": deadline_s,
+                "raises": None if raises is None else tuple(raises),
+                "keyed": keyed,
+                "produces": produces,
             }
             self._doors.append((method, path, fn, options))
             return fn
@@ -187,12 +196,14 @@ class Plugin:
         dialect: str = "hub",
         documented: bool = False,
         stateless: bool = False,
+        raises: Sequence[type[AetherraError] | str] | None = None,
     ) -> Callable[[F], F]:
         """Serve the function as a WebSocket at `path`: it takes a `Socket[Incoming, Outgoing]` and ends the socket.
 
         What does not stand in the path is read from the query, as for GET. One socket is one call: a reload lets it
         finish for a while and then closes it with 1012. `stateless` promises that the function keeps nothing between
         two messages; then a reload hands the open socket over to the new generation, and the client notices nothing.
+        `raises` are the errors that the function ends with, as for a route.
         """
         if not PATH.match(path):
             raise ContractError(f"plugin {self.name}: the path {path!r} is not of the form /a/{{b}}/c")
@@ -206,6 +217,7 @@ class Plugin:
                 "documented": documented,
                 "deadline_s": None,
                 "stateless": stateless,
+                "raises": None if raises is None else tuple(raises),
             }
             self._doors.append((SOCKET_METHOD, path, fn, options))
             return fn
@@ -429,6 +441,9 @@ class Plugin:
                 _sentence(fn),
                 options["deadline_s"],
                 options.get("stateless", False),
+                options.get("raises"),
+                options.get("keyed", False),
+                options.get("produces", ""),
             )
             unknown = route.path_names - {p.field for p in signature.parameters}
             if unknown:

@@ -7,11 +7,22 @@ from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
 
-from kernel import AetherraError, Context, Event, EventStream, Plugin, Reply
+from kernel import (
+    AetherraError,
+    Conflict,
+    Context,
+    Event,
+    EventStream,
+    NotFound,
+    Plugin,
+    Reply,
+    StorageFull,
+    TooLarge,
+)
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=500)]
 Skip = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
-Before = Annotated[int, msgspec.Meta(ge=1)]
+Before = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
 State = Literal["pending", "running", "completed", "failed", "cancelled"]
 
 KIND = "script"
@@ -21,6 +32,15 @@ SYNC_S = 30.0
 """How long a synchronous run is waited for, as documented."""
 RUN_S = SYNC_S + 10.0
 """How long a request that runs a script may take: the wait, and room for the submit before it and the answer after."""
+
+RUNS: dict[str, Any] = {
+    "needs": "script:run",
+    "status": 201,
+    "deadline_s": RUN_S,
+    "keyed": True,
+    "raises": (NotFound, Conflict, TooLarge, StorageFull),
+}
+"""How a door says that it runs a script."""
 
 
 class Scripts(Protocol):
@@ -108,14 +128,20 @@ def add(p: Plugin) -> None:
     """Collect the doors on `p`."""
     p.uses("executions")(Executions)
     p.uses("scripts")(Scripts)
-    p.post("/api/run", needs="script:run", status=201, documented=True, deadline_s=RUN_S)(run)
-    p.post("/api/cancel/{job_id}", needs="job:cancel:own", effect="irreversible", documented=True)(cancel)
-    p.get("/api/jobs", needs="job:read:own")(list_jobs)
-    p.get("/api/jobs/{job_id}", needs="job:read:own")(show_job)
-    p.get("/api/jobs/{job_id}/events", needs="job:read:own")(job_events)
+    p.post("/api/run", documented=True, **RUNS)(run)
+    p.post(
+        "/api/cancel/{job_id}",
+        needs="job:cancel:own",
+        effect="irreversible",
+        documented=True,
+        raises=(NotFound, Conflict, StorageFull),
+    )(cancel)
+    p.get("/api/jobs", needs="job:read:own", raises=())(list_jobs)
+    p.get("/api/jobs/{job_id}", needs="job:read:own", raises=(NotFound,))(show_job)
+    p.get("/api/jobs/{job_id}/events", needs="job:read:own", raises=(NotFound,))(job_events)
 
 
-async def run(ctx: Context, script: str, args: dict[str, Any] | None = None, async_: bool = True) -> Reply:
+async def run(ctx: Context, script: str, args: dict[str, Any] | None = None, async_: bool = True) -> Reply[Accepted]:
     """Run a script of the library with `args`; with `async` false the answer waits for its end, 30 s at most."""
     row = await ctx.service("scripts", Scripts).submit(
         script_name=script, parameters=args or {}, context={}, source=None, priority="normal", deadline_s=None
@@ -123,7 +149,7 @@ async def run(ctx: Context, script: str, args: dict[str, Any] | None = None, asy
     return await accepted(ctx, row, wait=not async_)
 
 
-async def accepted(ctx: Context, row: dict[str, Any], *, wait: bool) -> Reply:
+async def accepted(ctx: Context, row: dict[str, Any], *, wait: bool) -> Reply[Accepted]:
     """Return the answer to a submit: at once, or with the end of the job when that comes in time."""
     ended = await _end_of(ctx, row) if wait else None
     headers = {"Idempotency-Replayed": "true"} if row["replayed"] else {}

@@ -8,6 +8,8 @@ import msgspec
 
 from kernel import Context, Plugin, iso
 
+from .figures import BusFigures, KernelMetrics, Limits, Measured, PartFigures, PolicyMeta, PolicySnapshot
+
 
 class KernelFigures(Protocol):
     """What this dialect asks of the kernel."""
@@ -32,7 +34,7 @@ class Policy(Protocol):
         """Return hash, load time and last error."""
 
 
-class KernelMetrics(msgspec.Struct):
+class TaskCounts(msgspec.Struct):
     """The measured part of a kernel's status."""
 
     tasks_processed: int
@@ -54,7 +56,7 @@ class KernelStatus(msgspec.Struct):
     running: bool
     uptime: float
     cycle_count: int
-    metrics: KernelMetrics
+    metrics: TaskCounts
     queue_sizes: dict[str, int]
     hmr: Reloads
 
@@ -63,12 +65,12 @@ def add(p: Plugin) -> None:
     """Collect the doors on `p`."""
     p.uses("kernel")(KernelFigures)
     p.uses("policy")(Policy)
-    p.get("/api/kernel/status", needs="metrics:read", documented=True)(kernel_status)
-    p.get("/api/kernel/metrics", needs="metrics:read", documented=True)(kernel_metrics)
-    p.get("/api/system/limits", needs="system:read")(limits)
-    p.get("/api/keb/status", needs="metrics:read", documented=True)(bus_status)
-    p.get("/api/security/policy", needs="policy:read", documented=True)(policy)
-    p.get("/api/security/policy/meta", needs="system:admin", effect="read")(policy_meta)
+    p.get("/api/kernel/status", needs="metrics:read", documented=True, raises=())(kernel_status)
+    p.get("/api/kernel/metrics", needs="metrics:read", documented=True, raises=())(kernel_metrics)
+    p.get("/api/system/limits", needs="system:read", raises=())(limits)
+    p.get("/api/keb/status", needs="metrics:read", documented=True, raises=())(bus_status)
+    p.get("/api/security/policy", needs="policy:read", documented=True, raises=())(policy)
+    p.get("/api/security/policy/meta", needs="system:admin", effect="read", raises=())(policy_meta)
 
 
 async def kernel_status(ctx: Context) -> KernelStatus:
@@ -82,37 +84,26 @@ def _shown(status: dict[str, Any]) -> KernelStatus:
         running=status["running"],
         uptime=status["uptime"],
         cycle_count=scheduler["cycles"],
-        metrics=KernelMetrics(scheduler["tasks_processed"], scheduler["avg_task_latency_ms"]),
+        metrics=TaskCounts(scheduler["tasks_processed"], scheduler["avg_task_latency_ms"]),
         queue_sizes={name: lane["queued"] for name, lane in scheduler["lanes"].items()},
         hmr=msgspec.convert(status["hmr"], Reloads),
     )
 
 
-async def kernel_metrics(ctx: Context) -> dict[str, Any]:
+async def kernel_metrics(ctx: Context) -> KernelMetrics:
     """Return all the figures of the kernel's parts: scheduler, supervisor, bus and store."""
     handle = ctx.service("kernel", KernelFigures)
     status = await handle.status()
-    return {
-        "hub_ts": iso(ctx.clock.now()),
-        "kernel": {
-            "running": status["running"],
-            "uptime": status["uptime"],
-            "metrics": {
-                "scheduler": status["scheduler"],
-                "supervisor": status["supervisor"],
-                "bus": await handle.bus(),
-                "store": await handle.store(),
-                "hmr": status["hmr"],
-            },
-        },
-    }
+    parts = {**status, "bus": await handle.bus(), "store": await handle.store()}
+    measured = Measured(status["running"], status["uptime"], msgspec.convert(parts, PartFigures))
+    return KernelMetrics(iso(ctx.clock.now()), measured)
 
 
 NO_BOUND = frozenset({"hub.port"})
 """Numbers among the settings that bound nothing."""
 
 
-async def limits(ctx: Context) -> dict[str, Any]:
+async def limits(ctx: Context) -> Limits:
     """Return every bound in force by its setting's name, those of plugins too; how to change one: `aether config`."""
     bounds = {
         setting.key: setting.value
@@ -121,7 +112,7 @@ async def limits(ctx: Context) -> dict[str, Any]:
         and not isinstance(setting.value, bool)
         and setting.key not in NO_BOUND
     }
-    return {"limits": bounds, "count": len(bounds)}
+    return Limits(bounds, len(bounds))
 
 
 class BusStatus(msgspec.Struct):
@@ -138,23 +129,23 @@ class BusStatus(msgspec.Struct):
 
 async def bus_status(ctx: Context) -> BusStatus:
     """Return the event bus's figures."""
-    figures = await ctx.service("kernel", KernelFigures).bus()
+    figures = msgspec.convert(await ctx.service("kernel", KernelFigures).bus(), BusFigures)
     return BusStatus(
         active=True,
-        topics=figures["topics"],
-        subscribers=figures["subscribers"],
-        events_published=figures["published"],
-        events_delivered=figures["delivered"],
-        events_dropped=figures["dropped"],
-        events_pending=figures["pending"],
+        topics=figures.topics,
+        subscribers=figures.subscribers,
+        events_published=figures.published,
+        events_delivered=figures.delivered,
+        events_dropped=figures.dropped,
+        events_pending=figures.pending,
     )
 
 
-async def policy(ctx: Context) -> dict[str, Any]:
+async def policy(ctx: Context) -> PolicySnapshot:
     """Return the policy in force: who may do what, the network lists, and whether it is strict."""
-    return await ctx.service("policy", Policy).snapshot()
+    return msgspec.convert(await ctx.service("policy", Policy).snapshot(), PolicySnapshot)
 
 
-async def policy_meta(ctx: Context) -> dict[str, Any]:
+async def policy_meta(ctx: Context) -> PolicyMeta:
     """Return the policy's version, hash, load time and last error."""
-    return await ctx.service("policy", Policy).meta()
+    return msgspec.convert(await ctx.service("policy", Policy).meta(), PolicyMeta)

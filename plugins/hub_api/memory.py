@@ -6,7 +6,7 @@ from typing import Annotated, Any, Protocol
 
 import msgspec
 
-from kernel import BadInput, Context, NotFound, Plugin, Reply, iso
+from kernel import BadInput, Conflict, Context, NotFound, Plugin, Reply, StorageFull, TooLarge, iso
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=100)]
 Maybe = msgspec.UnsetType
@@ -107,12 +107,16 @@ class MemoryStatus(msgspec.Struct):
 def add(p: Plugin) -> None:
     """Collect the doors on `p`."""
     p.uses("memory")(Memories)
-    p.post("/api/memory", needs="memory:write:own", effect="staged", status=201)(store_memory)
-    p.post("/api/memory/recall", needs="memory:read:own", effect="read")(recall_memories)
-    p.get("/api/memory/status", needs="memory:read:own", documented=True)(memory_status)
-    p.get("/api/memory/{id}", needs="memory:read:own")(show_memory)
-    p.patch("/api/memory/{id}", needs="memory:write:own", effect="staged")(change_memory)
-    p.delete("/api/memory/{id}", needs="memory:delete:own", effect="staged")(delete_memory)
+    writes: dict[str, Any] = {"needs": "memory:write:own", "effect": "staged"}
+    full = (TooLarge, StorageFull)
+    p.post("/api/memory", **writes, status=201, keyed=True, raises=(Conflict, *full))(store_memory)
+    p.post("/api/memory/recall", needs="memory:read:own", effect="read", raises=(TooLarge,))(recall_memories)
+    p.get("/api/memory/status", needs="memory:read:own", documented=True, raises=())(memory_status)
+    p.get("/api/memory/{id}", needs="memory:read:own", raises=(NotFound,))(show_memory)
+    p.patch("/api/memory/{id}", **writes, raises=(NotFound, *full))(change_memory)
+    p.delete("/api/memory/{id}", needs="memory:delete:own", effect="staged", raises=(NotFound, StorageFull))(
+        delete_memory
+    )
 
 
 async def store_memory(
@@ -123,7 +127,7 @@ async def store_memory(
     type: str | None = None,
     title: str | None = None,
     fields: dict[str, Any] = {},  # noqa: B006
-) -> Reply:
+) -> Reply[MemoryEntry]:
     """Store an entry: any JSON as `content`, with tags, and with further `fields` of one's own.
 
     With an `Idempotency-Key` the same request is answered with the first answer for 24 hours.

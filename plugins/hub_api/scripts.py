@@ -6,9 +6,9 @@ from typing import Any, Protocol
 
 import msgspec
 
-from kernel import BadInput, Context, Plugin, Reply
+from kernel import BadInput, Context, NotFound, Plugin, Reply, TooLarge
 
-from .jobs import RUN_S, accepted
+from .jobs import RUNS, Accepted, accepted
 from .jobs import Scripts as Submitting
 
 
@@ -39,21 +39,45 @@ class ScriptList(msgspec.Struct):
     count: int
 
 
+class Related(msgspec.Struct):
+    """Another place that a finding is about."""
+
+    line: int
+    message: str
+
+
+class Diagnostic(msgspec.Struct):
+    """One finding. Lines and columns count from 1; a `code` that begins with `AW` is a warning's."""
+
+    kind: str
+    code: str
+    file: str
+    line: int
+    column: int
+    end_column: int
+    message: str
+    source_line: str
+    caret: str
+    expected: list[str]
+    suggestion: str | None
+    related: list[Related]
+
+
 class Checked(msgspec.Struct):
     """What was found in a script: `ok` when it may run, errors and warnings, and the capabilities it can reach."""
 
     ok: bool
     name: str
-    diagnostics: list[dict[str, Any]]
+    diagnostics: list[Diagnostic]
     capabilities: list[str]
 
 
 def add(p: Plugin) -> None:
     """Collect the doors on `p`."""
     p.uses("scripts")(Scripts)
-    p.get("/api/scripts", needs="script:check")(list_scripts)
-    p.post("/api/scripts/check", needs="script:check", effect="read")(check_script)
-    p.post("/api/scripts/run", needs="script:run", status=201, deadline_s=RUN_S)(run_script)
+    p.get("/api/scripts", needs="script:check", raises=())(list_scripts)
+    p.post("/api/scripts/check", needs="script:check", effect="read", raises=(NotFound, TooLarge))(check_script)
+    p.post("/api/scripts/run", **RUNS)(run_script)
 
 
 async def list_scripts(ctx: Context) -> ScriptList:
@@ -78,7 +102,7 @@ async def run_script(
     priority: int | str = "normal",
     deadline_s: float | None = None,
     wait: bool = False,
-) -> Reply:
+) -> Reply[Accepted]:
     """Run a script of the library, or the `source` given here; with `wait` the answer has the end, if it comes in 30 s.
 
     `deadline_s` is how long it may run. A source runs as `inline/<name>`, with the rights of such scripts.

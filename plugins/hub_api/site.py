@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -19,6 +19,13 @@ class Hub(Protocol):
         """Return None or a reason, by component."""
 
 
+class Chat(msgspec.Struct):
+    """Whether a chat is there: a plugin that provides the service `chat`."""
+
+    registered: bool
+    status: Literal["healthy", "unavailable"]
+
+
 class HubStats(msgspec.Struct):
     """General figures; `uptime` in seconds. `telemetry_received` stays 0: the hub takes no telemetry yet."""
 
@@ -26,21 +33,21 @@ class HubStats(msgspec.Struct):
     requests_handled: int
     services_registered: int
     telemetry_received: int
-    lyrixa_chat: dict[str, Any]
+    lyrixa_chat: Chat
 
 
 class SiteStatus(msgspec.Struct):
     """`operational` when every component works, `degraded` otherwise; a component is `healthy` or says why not."""
 
-    status: str
+    status: Literal["operational", "degraded"]
     version: str
     components: dict[str, str]
 
 
 def add(p: Plugin) -> None:
     """Collect the doors on `p`."""
-    p.get("/api/stats", needs="metrics:read", documented=True)(stats)
-    p.get("/api/site_status", needs="system:read", documented=True)(site_status)
+    p.get("/api/stats", needs="metrics:read", documented=True, raises=())(stats)
+    p.get("/api/site_status", needs="system:read", documented=True, raises=())(site_status)
 
 
 async def stats(ctx: Context) -> HubStats:
@@ -52,7 +59,7 @@ async def stats(ctx: Context) -> HubStats:
         requests_handled=status["reported"].get("requests_handled", 0),
         services_registered=len(ctx.table.services),
         telemetry_received=0,
-        lyrixa_chat={"registered": chat is not None, "status": "healthy" if chat is not None else "unavailable"},
+        lyrixa_chat=Chat(chat is not None, "healthy" if chat is not None else "unavailable"),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Protocol
 
 import msgspec
 
-from kernel import AetherraError, BadInput, Context, NotFound, Plugin, Reply
+from kernel import AetherraError, BadInput, Conflict, Context, NotFound, Plugin, Reply, StorageFull, TooLarge
 
 scripts_api = Plugin(
     "scripts_api",
@@ -123,6 +123,17 @@ class ScriptList(msgspec.Struct):
     count: int
 
 
+class Pool(msgspec.Struct):
+    """Worker processes of one kind: alive and idle, jobs that wait for one, and totals since the start."""
+
+    alive: int
+    idle: int
+    waiting: int
+    started_total: int
+    ended_total: int
+    jobs_total: int
+
+
 class Stats(msgspec.Struct):
     """Figures: jobs by state, how many run and wait, and the mean time of completed ones in seconds."""
 
@@ -132,7 +143,7 @@ class Stats(msgspec.Struct):
     waiting: int
     average_duration_s: float | None
     scripts_available: int
-    workers: dict[str, Any]
+    workers: dict[str, Pool]
 
 
 class Cleanup(msgspec.Struct):
@@ -142,10 +153,17 @@ class Cleanup(msgspec.Struct):
     message: str
 
 
-@scripts_api.post("/run", needs="script:run", dialect=DIALECT, documented=True)
+@scripts_api.post(
+    "/run",
+    needs="script:run",
+    dialect=DIALECT,
+    documented=True,
+    keyed=True,
+    raises=(NotFound, Conflict, TooLarge, StorageFull),
+)
 async def run_script(
     ctx: Context, script_name: str, parameters: dict[str, Any] | None = None, context: dict[str, Any] | None = None
-) -> Reply:
+) -> Reply[Started]:
     """Run a script of the library; `context.priority` may be low, normal, high, urgent or critical."""
     about = context or {}
     named = about.get("priority")
@@ -157,7 +175,7 @@ async def run_script(
     return Reply(Started(row["id"], "started", row["name"], row["started_at"] or row["created_at"]), headers=headers)
 
 
-@scripts_api.get("/status/{job_id}", needs="job:read:own", dialect=DIALECT, documented=True)
+@scripts_api.get("/status/{job_id}", needs="job:read:own", dialect=DIALECT, documented=True, raises=(NotFound,))
 async def job_status(ctx: Context, job_id: str) -> Status:
     """Return a job's status, and its output or error once it is over."""
     try:
@@ -166,7 +184,14 @@ async def job_status(ctx: Context, job_id: str) -> Status:
         raise _not_found(error) from None
 
 
-@scripts_api.post("/cancel/{job_id}", needs="job:cancel:own", effect="irreversible", dialect=DIALECT, documented=True)
+@scripts_api.post(
+    "/cancel/{job_id}",
+    needs="job:cancel:own",
+    effect="irreversible",
+    dialect=DIALECT,
+    documented=True,
+    raises=(NotFound, Conflict, StorageFull),
+)
 async def cancel_job(ctx: Context, job_id: str) -> Cancelled:
     """Cancel a job that waits or runs."""
     try:
@@ -182,7 +207,7 @@ async def cancel_job(ctx: Context, job_id: str) -> Cancelled:
     return Cancelled(job_id, "cancelling", "The script is being stopped")
 
 
-@scripts_api.get("/jobs", needs="job:read:own", dialect=DIALECT, documented=True)
+@scripts_api.get("/jobs", needs="job:read:own", dialect=DIALECT, documented=True, raises=())
 async def list_jobs(ctx: Context, status: str | None = None, limit: Limit = 50, skip: Skip = 0) -> Jobs:
     """List jobs, newest first, all or those with a status."""
     if status is not None and status not in STATES:
@@ -195,14 +220,16 @@ async def list_jobs(ctx: Context, status: str | None = None, limit: Limit = 50, 
     return Jobs(jobs, len(jobs), limit, skip)
 
 
-@scripts_api.delete("/jobs/cleanup", needs="job:cancel:own", effect="irreversible", dialect=DIALECT, documented=True)
+@scripts_api.delete(
+    "/jobs/cleanup", needs="job:cancel:own", effect="irreversible", dialect=DIALECT, documented=True, raises=()
+)
 async def clean_up(ctx: Context, older_than_hours: Hours = 24.0) -> Cleanup:
     """Delete finished jobs that ended longer ago; they go in the background, in small batches."""
     found = await ctx.service("executions", Executions).cleanup(older_than_s=older_than_hours * 3_600)
     return Cleanup(found["jobs"], f"{found['jobs']} finished jobs are being deleted")
 
 
-@scripts_api.get("/scripts", needs="script:check", dialect=DIALECT, documented=True)
+@scripts_api.get("/scripts", needs="script:check", dialect=DIALECT, documented=True, raises=())
 async def list_scripts(ctx: Context) -> ScriptList:
     """List the scripts that can be run."""
     rows = [
@@ -212,7 +239,7 @@ async def list_scripts(ctx: Context) -> ScriptList:
     return ScriptList(rows, len(rows))
 
 
-@scripts_api.get("/stats", needs="metrics:read", dialect=DIALECT, documented=True)
+@scripts_api.get("/stats", needs="metrics:read", dialect=DIALECT, documented=True, raises=())
 async def stats(ctx: Context) -> Stats:
     """Return figures of jobs, scripts and workers."""
     jobs = await ctx.service("executions", Executions).stats(kind=KIND)
@@ -224,7 +251,7 @@ async def stats(ctx: Context) -> Stats:
         waiting=jobs["by_state"]["pending"],
         average_duration_s=jobs["mean_run_s"],
         scripts_available=about["scripts"],
-        workers=about["workers"],
+        workers=msgspec.convert(about["workers"], dict[str, Pool]),
     )
 
 

@@ -14,7 +14,7 @@ from kernel import BadInput, Chain, Context, Decision, Plugin, iso, needs
 from .folder import Keeper, Outcome
 from .patterns import Right
 from .policy import REMEMBERED, NetworkSettings
-from .rules import VERSION
+from .rules import VERSION, Trust
 
 security = Plugin(
     "security",
@@ -112,6 +112,34 @@ async def tell(ctx: Context, outcome: Outcome) -> None:
         await ctx.publish("policy.failed", failure)
 
 
+class WrongEdit(msgspec.Struct):
+    """What is wrong with the latest edit of the policy files."""
+
+    file: str
+    line: int | None
+    message: str
+
+
+class InForce(msgspec.Struct):
+    """Which policy is in force since when, what is wrong with the latest edit, and what the files trust.
+
+    `stale`: the latest edit is wrong, and the policy before it is in force; `closed`: nothing but the console works.
+    """
+
+    version: int
+    hash: str
+    folder: str
+    files: list[str]
+    rules: int
+    loaded_at: str | None
+    stale: bool
+    closed: bool
+    error: WrongEdit | None
+    strict_mode: bool
+    network_strict: bool
+    trust: Trust
+
+
 @security.service("policy")
 class PolicyService:
     """The policy as others may see it, and the order to read it again."""
@@ -122,23 +150,23 @@ class PolicyService:
         return keeper.policy.snapshot()
 
     @needs("policy:read")
-    async def meta(self, ctx: Context) -> dict[str, Any]:
+    async def meta(self, ctx: Context) -> InForce:
         """Return which policy is in force since when, what is wrong with the latest edit, and what the files trust."""
         policy, mistake = keeper.policy, keeper.mistake
-        return {
-            "version": VERSION,
-            "hash": policy.hash,
-            "folder": str(keeper.folder),
-            "files": list(policy.files),
-            "rules": len(policy.rules),
-            "loaded_at": iso(keeper.loaded_at) if keeper.loaded_at is not None else None,
-            "stale": mistake is not None,
-            "closed": policy.closed is not None,
-            "error": {"file": mistake.file, "line": mistake.line, "message": mistake.message} if mistake else None,
-            "strict_mode": policy.strict_mode,
-            "network_strict": policy.network_strict,
-            "trust": msgspec.to_builtins(policy.trust),
-        }
+        return InForce(
+            version=VERSION,
+            hash=policy.hash,
+            folder=str(keeper.folder),
+            files=list(policy.files),
+            rules=len(policy.rules),
+            loaded_at=iso(keeper.loaded_at) if keeper.loaded_at is not None else None,
+            stale=mistake is not None,
+            closed=policy.closed is not None,
+            error=WrongEdit(mistake.file, mistake.line, mistake.message) if mistake else None,
+            strict_mode=policy.strict_mode,
+            network_strict=policy.network_strict,
+            trust=policy.trust,
+        )
 
     @needs("policy:read")
     async def check_words(self, ctx: Context, words: list[str]) -> list[dict[str, str]]:
@@ -162,7 +190,7 @@ class PolicyService:
         return keeper.policy.limits_for(chain)
 
     @needs("policy:write")
-    async def reload(self, ctx: Context, force: bool = False) -> dict[str, Any]:
+    async def reload(self, ctx: Context, force: bool = False) -> InForce:
         """Read the files now and return what is in force; `BadInput` names the line that was wrong.
 
         Unless forced, a policy under which the caller could not change it again is refused.
@@ -177,8 +205,8 @@ class PolicyService:
         return await self.meta(ctx)
 
 
-@security.post("/api/security/reload", needs="policy:write")
-async def reload_policy(ctx: Context, force: bool = False) -> dict[str, Any]:
+@security.post("/api/security/reload", needs="policy:write", raises=())
+async def reload_policy(ctx: Context, force: bool = False) -> InForce:
     """Read the policy files now; a broken one leaves the last good policy in force, and the answer says why."""
     # A door of this plugin itself: no other plugin may stand between an administrator and the right to do this.
     return await PolicyService().reload(ctx, force)
