@@ -127,7 +127,7 @@ class Hub:
         self.stopping = False
         self._idle = asyncio.Event()
         self._tally = Tally(kernel, self)
-        self._own = tuple(own_endpoints(kernel, self.insecure))
+        self._own = tuple(own_endpoints(kernel, self.insecure, lambda: self.dispatch.table.endpoints))
         kernel.reserved |= {path_key(endpoint.pattern): "the hub itself" for endpoint in self._own}
         self._undo = kernel.on_table(self.compile)
 

@@ -128,7 +128,7 @@ class Landing(Endpoint):
 
     __slots__ = ("_files", "_kernel", "_readiness")
 
-    documents: Mapping[int, tuple[str, Any]] = {200: ("text/html", str)}
+    documents: Mapping[int, tuple[str, Any]] = {200: ("text/html", str), 503: ("text/html", str)}
 
     def __init__(self, kernel: Kernel, readiness: Readiness) -> None:
         super().__init__("GET", "/", early=True)

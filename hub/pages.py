@@ -1,7 +1,6 @@
-"""Pages of the hub's own and the files they load, held in memory; a browser loads nothing for them from elsewhere.
+"""What pages of the hub's own are made of: files in memory, and a policy under which a browser loads nothing elsewhere.
 
-A `Page` stands at one path, an `Assets` serves the named files below one. Both are read at the first request for them,
-since a hub that is never looked at need not hold them.
+Files are read at the first request for them, since a hub that is never looked at need not hold them.
 """
 
 from __future__ import annotations
@@ -88,33 +87,16 @@ def knows(request: web.Request, tag: str) -> bool:
     return any(one.strip().removeprefix("W/") in (tag, "*") for one in given.split(","))
 
 
-class Page(Endpoint):
-    """A page at one path. `load` returns its bytes; it is called once, in a thread, at the first request."""
-
-    __slots__ = ("_file", "_load", "_policy")
-
-    documents: Mapping[int, tuple[str, Any]] = {200: ("text/html", str)}
-
-    def __init__(self, pattern: str, load: Callable[[], bytes], *, policy: str = OWN_ORIGIN) -> None:
-        super().__init__("GET", pattern, anonymous=True)
-        self._load = load
-        self._policy = policy
-        self._file: File | None = None
-
-    async def answer(self, request: web.Request, match: Match) -> Answer:
-        """Return the page."""
-        if self._file is None:
-            self._file = File.of(await asyncio.to_thread(self._load), HTML)
-        return self._file.answer(request, cache=LOOK_AGAIN, policy=self._policy)
-
-
 class Assets(Endpoint):
-    """The files that pages load, below one path: `pattern` ends in `{name}`, `loaders` says what has which name."""
+    """The scripts, styles and pictures that the hub's own pages load."""
 
     __slots__ = ("_files", "_loaders")
 
     documents: Mapping[int, tuple[str, Any]] = {200: ("*/*", bytes)}
+    raises = (NotFound,)
+    tagged = True
 
+    # The pattern ends in `{name}`; `loaders` says what has which name, and is asked once for each.
     def __init__(self, pattern: str, loaders: Mapping[str, Callable[[], bytes]]) -> None:
         super().__init__("GET", pattern, anonymous=True)
         self._loaders = loaders

@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal
 
+import msgspec
 from aiohttp import web
 
 from hub.answer import Answer, json_answer
 from hub.dispatch import Endpoint, Match
 from hub.landing import Landing
 from hub.readiness import Readiness, works
+from hub.reference import reference_endpoints
 from kernel import Chain, Kernel, iso
 
 SERVICE = "aetherra"
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 NO_CACHE = "no-cache"
 
-HEALTH_WORDS = {"starting": "starting", "ready": "healthy", "stopping": "stopping", "stopped": "stopping"}
+HEALTH_WORDS: Mapping[str, Literal["starting", "healthy", "stopping"]] = {
+    "starting": "starting",
+    "ready": "healthy",
+    "stopping": "stopping",
+    "stopped": "stopping",
+}
 """The kernel's state -> the word that clients of the documents wait for."""
+
+
+class HealthStatus(msgspec.Struct):
+    """Whether the process is healthy, since when it says so, and which version it is."""
+
+    status: Literal["starting", "healthy", "stopping"]
+    timestamp: str
+    service: str
+    version: str
 
 
 class Health(Endpoint):
@@ -27,6 +44,8 @@ class Health(Endpoint):
     """
 
     __slots__ = ("_body", "_kernel", "_made")
+
+    documents: Mapping[int, tuple[str, Any]] = {200: ("application/json", HealthStatus)}
 
     def __init__(self, kernel: Kernel, pattern: str) -> None:
         super().__init__("GET", pattern, public=True, early=True)
@@ -40,15 +59,14 @@ class Health(Endpoint):
         made = (int(kernel.clock.now()), kernel.state)
         if made != self._made:
             self._made = made
-            self._body = json_answer(
-                {
-                    "status": HEALTH_WORDS[made[1]],
-                    "timestamp": iso(made[0]),
-                    "service": SERVICE,
-                    "version": kernel.version,
-                }
-            ).body
+            self._body = json_answer(HealthStatus(HEALTH_WORDS[made[1]], iso(made[0]), SERVICE, kernel.version)).body
         return Answer(200, self._body, cache=NO_CACHE)
+
+
+class Alive(msgspec.Struct):
+    """That the process is alive."""
+
+    status: Literal["alive"] = "alive"
 
 
 class Live(Endpoint):
@@ -56,18 +74,34 @@ class Live(Endpoint):
 
     __slots__ = ()
 
+    documents: Mapping[int, tuple[str, Any]] = {200: ("application/json", Alive)}
+
     def __init__(self) -> None:
         super().__init__("GET", "/health/live", public=True, early=True)
 
     async def answer(self, request: web.Request, match: Match) -> Answer:
         """Return that it is alive."""
-        return json_answer({"status": "alive"})
+        return json_answer(Alive())
+
+
+class ReadyStatus(msgspec.Struct):
+    """Whether the hub does its work: a truth value for each component, and why where it is false."""
+
+    status: Literal["ready", "not_ready"]
+    checks: dict[str, bool]
+    reasons: dict[str, str]
+    timestamp: str
 
 
 class Ready(Endpoint):
     """`GET /health/ready`: what works, by component, and why not; 503 while something that all depends on does not."""
 
     __slots__ = ("_kernel", "_readiness")
+
+    documents: Mapping[int, tuple[str, Any]] = {
+        200: ("application/json", ReadyStatus),
+        503: ("application/json", ReadyStatus),
+    }
 
     def __init__(self, kernel: Kernel, readiness: Readiness) -> None:
         super().__init__("GET", "/health/ready", public=True, early=True)
@@ -78,12 +112,12 @@ class Ready(Endpoint):
         """Return `ready` or `not_ready`, a truth value for each component, and the reasons."""
         reasons = await self._readiness.reasons()
         ready = works(reasons)
-        body = {
-            "status": "ready" if ready else "not_ready",
-            "checks": {name: reason is None for name, reason in reasons.items()},
-            "reasons": {name: reason for name, reason in reasons.items() if reason is not None},
-            "timestamp": iso(self._kernel.clock.now()),
-        }
+        body = ReadyStatus(
+            status="ready" if ready else "not_ready",
+            checks={name: reason is None for name, reason in reasons.items()},
+            reasons={name: reason for name, reason in reasons.items() if reason is not None},
+            timestamp=iso(self._kernel.clock.now()),
+        )
         return json_answer(body, 200 if ready else 503, headers=b"" if ready else b"Retry-After: 1\r\n")
 
 
@@ -92,6 +126,9 @@ class MetricsPage(Endpoint):
 
     __slots__ = ("_kernel",)
 
+    documents: Mapping[int, tuple[str, Any]] = {200: ("text/plain", str)}
+    right = "metrics:read"
+
     def __init__(self, kernel: Kernel) -> None:
         super().__init__("GET", "/metrics", dialect="hub")
         self._kernel = kernel
@@ -99,12 +136,18 @@ class MetricsPage(Endpoint):
     async def answer(self, request: web.Request, match: Match) -> Answer:
         """Return the figures to whoever may read them."""
         assert match.caller is not None
-        self._kernel.gate.require(Chain(match.caller), "metrics:read")
+        self._kernel.gate.require(Chain(match.caller), self.right)
         return Answer(200, self._kernel.metrics.expose(), content_type=METRICS_TYPE)
 
 
-def own_endpoints(kernel: Kernel, insecure: str | None) -> Iterable[Endpoint]:
-    """Return the hub's routes; `insecure` is the reason why its bind address is shown red, or None."""
+def own_endpoints(
+    kernel: Kernel, insecure: str | None, endpoints: Callable[[], Iterable[Endpoint]]
+) -> Iterable[Endpoint]:
+    """Return the hub's routes.
+
+    `insecure` is the reason why its bind address is shown red, or None; `endpoints` returns what is served at the
+    moment, the hub's own among it.
+    """
     readiness = Readiness(kernel, insecure)
     return (
         Landing(kernel, readiness),
@@ -113,4 +156,5 @@ def own_endpoints(kernel: Kernel, insecure: str | None) -> Iterable[Endpoint]:
         Live(),
         Ready(kernel, readiness),
         MetricsPage(kernel),
+        *reference_endpoints(kernel, endpoints),
     )

@@ -1,0 +1,402 @@
+"""The OpenAPI 3.1 document of a hub, generated from its endpoints: whatever is served stands in it, and nothing else.
+
+It is imported when the document is first asked for, never at the start.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+import typing
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from hub.binding import Door
+from hub.dispatch import Endpoint
+from hub.errors import SHAPES, STATUS_OF_CODE, status_of
+from hub.fanout import Wire
+from hub.schemas import Components, Schema, module_name, with_default
+from hub.settings import HubSettings
+from hub.sse import RESUME_PARAMETER
+from kernel import (
+    SOCKET_METHOD,
+    VERSION,
+    AetherraError,
+    Conflict,
+    EventStream,
+    Gone,
+    NotFound,
+    Parameter,
+    Reply,
+    StorageFull,
+    TooLarge,
+)
+
+ABOUT = """\
+The routes of this hub, of every plugin that is loaded at the moment. The document follows a reload.
+
+**Who may.** On loopback no token is needed: whoever reaches the hub from its own machine is `user:local`, and the
+policy says what that user may; `x-right` names the right of each operation. The hub cannot verify tokens yet, so a
+request with an `Authorization` header is refused with 401 rather than let through. What needs an administrator answers
+403 here and works at the hub's own console, the `aether` command.
+
+**What a browser may.** Pages of other origins are refused with 403, and so is a request whose `Host` is not a name of
+this hub (421). A request with a body has the content type that its operation names, else it is answered with 415.
+
+**Errors.** Each operation answers errors in the shape of its dialect. A request that never becomes one (its head is too
+slow, too large, or not HTTP) is answered with 400, 408 or 431 in the Hub's shape, whatever the path; so is a path that
+nobody owns (404). Another method at a path is answered with 405 in the shape of the path's dialect.
+
+**Ids.** Every response has an `X-Request-Id`; a request may bring its own.
+"""
+
+UNSAID: tuple[type[AetherraError] | str, ...] = (NotFound, Conflict, Gone, TooLarge, StorageFull, "NOT_IMPLEMENTED")
+"""What a handler may raise that did not say; the rest comes from the hub itself, whatever is behind a path."""
+
+MEANING: Mapping[int, str] = {
+    400: "The request cannot be right: the error names the field, what was expected and what came.",
+    401: "The request brings a credential, which this hub cannot verify.",
+    403: "The caller does not have the right, or the request comes from a page of another origin.",
+    404: "No such thing.",
+    408: "The body did not come in time.",
+    409: "The state of things forbids it.",
+    410: "There was such a thing; it is gone.",
+    413: "The body, or what it leads to, is above a bound, which the error names.",
+    415: "The body is of another content type than this operation takes.",
+    421: "The `Host` of the request is no name of this hub.",
+    426: "This is a WebSocket: the request asks for no upgrade.",
+    429: "Too many requests; `Retry-After` says when to try again.",
+    500: "The hub failed; `error_id` finds the failure in its log.",
+    501: "Not part of this version.",
+    503: "Not at the moment: the hub starts, stops or is at a bound, or what the operation needs is not there.",
+    504: "The answer was not there in time.",
+    507: "No room is left on the disk; nothing was written.",
+}
+
+_KEY_PARAMETER = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "The same request under the same key is answered with the first answer and `Idempotency-Replayed: "
+    "true`; another request under it with 409.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x21-\\x7e]+$"},
+}
+_RESUME_HEADER = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "description": "The number of the last event that was seen; the stream goes on after it.",
+    "schema": {"type": "string", "pattern": "^[0-9]{0,19}$"},
+}
+_RESUME_QUERY = {
+    "name": RESUME_PARAMETER,
+    "in": "query",
+    "description": "Stands in for `Last-Event-ID` where a client cannot set a header.",
+    "schema": {"type": "string", "pattern": "^[0-9]{0,19}$"},
+}
+_HEADERS: Mapping[str, Schema] = {
+    "X-Request-Id": {
+        "description": "The id of this request: the client's own, or one of 128 random bits.",
+        "required": True,
+    },
+    "X-Hub-Version": {"description": "The version of the hub.", "required": True},
+    "Retry-After": {"description": "In how many seconds another attempt may succeed."},
+    "WWW-Authenticate": {"description": "The kind of credential that would be asked for."},
+    "Idempotency-Replayed": {"description": "`true` where this is the first answer again."},
+    "ETag": {"description": "Names this version of the answer, for `If-None-Match`."},
+}
+_EVENTS = (
+    "Server-sent events. Each message has the number of the event as `id`, its topic as `event`, and as `data` JSON of "
+    "the schema in `x-sse`. `stream.gap` says that some events after the one asked for are no longer kept, "
+    "`stream.end` and `error` why the hub ends the stream, with the number to resume after. Comment lines keep it open."
+)
+_VALUES = (
+    "Server-sent events. Each message has one value as `data`, JSON of the schema in `x-sse`. A last message `error` "
+    "says why the stream ended early, `stream.end` that the hub ends it."
+)
+
+
+def document(endpoints: Iterable[Endpoint], settings: HubSettings) -> dict[str, Any]:
+    """Return the document of these endpoints as plain data."""
+    listed = sorted(endpoints, key=lambda endpoint: (endpoint.pattern, endpoint.method))
+    return _Writer(settings).write(listed)
+
+
+class _Writer:
+    """Writes one document. Answers are described before requests, as `Components` wants it."""
+
+    def __init__(self, settings: HubSettings) -> None:
+        self._settings = settings
+        self._components = Components()
+        self._responses: dict[str, Any] = {}
+        self._tags: dict[str, str] = {}
+        self._ids: set[str] = set()
+
+    def write(self, endpoints: list[Endpoint]) -> dict[str, Any]:
+        answers = [self._answers(endpoint) for endpoint in endpoints]
+        paths: dict[str, dict[str, Any]] = {}
+        for endpoint, responses in zip(endpoints, answers, strict=True):
+            item = paths.setdefault(endpoint.pattern, {})
+            socket = endpoint.method == SOCKET_METHOD
+            # A path may be both, a resource and a socket; then the GET is the resource's.
+            method = endpoint.method.lower() if not socket else "get" if "get" not in item else "x-websocket"
+            item[method] = self._operation(endpoint, responses)
+        headers = {name: {**about, "schema": {"type": "string"}} for name, about in _HEADERS.items()}
+        schemas = dict(sorted(self._components.schemas.items()))
+        return {
+            "openapi": "3.1.0",
+            "info": {
+                "title": "Aetherra",
+                "summary": "An async hub whose every capability is a plugin that can be changed while it runs.",
+                "version": VERSION,
+                "description": ABOUT,
+                "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            },
+            "servers": [{"url": "/", "description": "This hub"}],
+            "security": [],
+            "tags": [{"name": name, "description": about} for name, about in sorted(self._tags.items())],
+            "paths": paths,
+            "components": {"schemas": schemas, "responses": dict(sorted(self._responses.items())), "headers": headers},
+        }
+
+    # Operations --------------------------------------------------------------------------------------------------
+
+    def _operation(self, endpoint: Endpoint, responses: dict[str, Any]) -> dict[str, Any]:
+        about = _description(endpoint)
+        operation: dict[str, Any] = {
+            "tags": [self._tag(endpoint)],
+            "summary": _summary(about),
+            "description": about,
+            "operationId": self._id(endpoint),
+        }
+        parameters = self._parameters(endpoint)
+        if parameters:
+            operation["parameters"] = parameters
+        if isinstance(endpoint, Door):
+            body = self._body(endpoint)
+            if body is not None:
+                operation["requestBody"] = body
+            if endpoint.method == SOCKET_METHOD:
+                operation["x-websocket"] = self._socket(endpoint)
+            operation |= {"x-right": endpoint.route.needs, "x-effect": endpoint.route.effect}
+        elif endpoint.right:
+            operation |= {"x-right": endpoint.right, "x-effect": "read"}
+        operation["x-dialect"] = endpoint.dialect
+        operation["responses"] = responses
+        return operation
+
+    def _tag(self, endpoint: Endpoint) -> str:
+        if not isinstance(endpoint, Door):
+            self._tags.setdefault("hub", "What the hub itself serves, without any plugin.")
+            return "hub"
+        module = inspect.unwrap(endpoint.route.fn).__module__
+        name = module_name(module)
+        if name.partition(".")[0] != endpoint.owner:
+            name = endpoint.owner
+        written = inspect.cleandoc(sys.modules[module].__doc__ or "") if module in sys.modules else ""
+        self._tags.setdefault(name, _paragraph(written) or f"What the plugin {endpoint.owner} serves.")
+        return name
+
+    def _id(self, endpoint: Endpoint) -> str:
+        made = "_".join([endpoint.method.lower(), *re.findall(r"[A-Za-z0-9_]+", endpoint.pattern)])
+        name, number = made, 2
+        while name in self._ids:
+            name, number = f"{made}_{number}", number + 1
+        self._ids.add(name)
+        return name
+
+    def _parameters(self, endpoint: Endpoint) -> list[dict[str, Any]]:
+        if not isinstance(endpoint, Door):
+            return [
+                {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in endpoint.names
+            ]
+        known = {parameter.field: parameter for parameter in endpoint.from_url.parameters}
+        found = [self._parameter(known[name], "path") for name in endpoint.names]
+        found += [self._parameter(p, "query") for name, p in known.items() if name not in endpoint.names]
+        if endpoint.route.keyed:
+            found.append(_KEY_PARAMETER)
+        if _streams(endpoint) == "events":
+            found += [_RESUME_HEADER, *([] if RESUME_PARAMETER in known else [_RESUME_QUERY])]
+        return found
+
+    def _parameter(self, parameter: Parameter, place: str) -> dict[str, Any]:
+        schema = _in_url(self._components.of(parameter.type, given=True))
+        made: dict[str, Any] = {"name": parameter.field, "in": place, "schema": schema}
+        if "description" in schema:
+            made["description"] = schema.pop("description")
+        if place == "path":
+            # An empty segment is another path.
+            made |= {
+                "required": True,
+                "schema": {"minLength": 1, **schema} if schema.get("type") == "string" else schema,
+            }
+        elif parameter.required:
+            made["required"] = True
+        elif parameter.default is not None:
+            made["schema"] = with_default(schema, parameter.default)
+        return made
+
+    def _body(self, door: Door) -> dict[str, Any] | None:
+        if door.media == "application/octet-stream":
+            limit = f"Raw bytes, {self._settings.upload_kb} KiB at most."
+            return {"description": limit, "required": True, "content": {door.media: {"schema": {}}}}
+        binder = door.from_body
+        if binder is None or not (binder.parameters or door.route.documented):
+            return None
+        schema: Schema = {"type": "object", "properties": {}}
+        for parameter in binder.parameters:
+            kind = self._components.of(parameter.type, given=True)
+            schema["properties"][parameter.field] = (
+                kind if parameter.required else with_default(kind, parameter.default)
+            )
+        required = [parameter.field for parameter in binder.parameters if parameter.required]
+        if required:
+            schema["required"] = required
+        if not door.route.documented:
+            schema["additionalProperties"] = False
+        return {"required": bool(required), "content": {door.media: {"schema": schema}}}
+
+    def _socket(self, door: Door) -> dict[str, Any]:
+        signature = door.route.signature
+        return {
+            "receives": self._components.of(signature.receives, given=True),
+            "sends": self._components.of(signature.sends, given=False),
+        }
+
+    # Responses ---------------------------------------------------------------------------------------------------
+
+    def _answers(self, endpoint: Endpoint) -> dict[str, Any]:
+        made: dict[int, dict[str, Any]] = {}
+        for status in _error_statuses(endpoint):
+            made[status] = {"$ref": f"#/components/responses/{self._error(endpoint.dialect, status)}"}
+        if isinstance(endpoint, Door):
+            made |= self._door_answers(endpoint)
+        else:
+            for status, (media, kind) in endpoint.documents.items():
+                schema = self._schema(media, kind)
+                content = {media: {"schema": schema}}
+                headers = ("ETag",) if endpoint.tagged and status == HTTPStatus.OK else ()
+                if status in made:
+                    content = _either(content, self._responses[self._error(endpoint.dialect, status)]["content"])
+                made[status] = self._response(MEANING.get(status, self._about(schema)), content, *headers)
+            if endpoint.tagged:
+                made[304] = self._response("The client has this version already.", None, "ETag")
+        return {str(status): made[status] for status in sorted(made)}
+
+    def _door_answers(self, door: Door) -> dict[int, dict[str, Any]]:
+        route = door.route
+        if door.method == SOCKET_METHOD:
+            return {101: self._response("The socket is open; its messages are described by `x-websocket`.", None)}
+        streams = _streams(door)
+        if streams is not None:
+            kind = Wire if streams == "events" else route.signature.result
+            schema = {"type": "string", "x-sse": {"data": self._components.of(kind, given=False)}}
+            text = _EVENTS if streams == "events" else _VALUES
+            return {200: self._response(text, {"text/event-stream": {"schema": schema}})}
+        replayed = ("Idempotency-Replayed",) if route.keyed else ()
+        if route.status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
+            return {route.status: self._response("Done; there is nothing to say.", None, *replayed)}
+        media = route.produces.partition(";")[0] or "application/json"
+        schema = self._schema(media, _result(route.signature.result))
+        return {route.status: self._response(self._about(schema), {media: {"schema": schema}}, *replayed)}
+
+    def _about(self, schema: Schema) -> str:
+        named = self._components.schemas.get(schema.get("$ref", "").rpartition("/")[2], {})
+        return str(named.get("description", "The answer."))
+
+    def _schema(self, media: str, kind: Any) -> Schema:
+        if media.endswith("json"):
+            return self._components.of(kind, given=False)
+        return {"type": "string"} if media.startswith("text/") else {}
+
+    def _response(self, description: str, content: dict[str, Any] | None, *headers: str) -> dict[str, Any]:
+        named = ("X-Request-Id", "X-Hub-Version", *headers)
+        made: dict[str, Any] = {
+            "description": description,
+            "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in named},
+        }
+        return made if content is None else {**made, "content": content}
+
+    def _error(self, dialect: str, status: int) -> str:
+        shown = dialect if dialect in SHAPES else "hub"
+        name = f"{shown}.{status}"
+        if name not in self._responses:
+            schema = self._components.of(SHAPES[shown].type, given=False)
+            more = {429: ("Retry-After",), 503: ("Retry-After",), 401: ("WWW-Authenticate",)}.get(status, ())
+            text = MEANING.get(status, HTTPStatus(status).phrase)
+            self._responses[name] = self._response(text, {"application/json": {"schema": schema}}, *more)
+        return name
+
+
+def _either(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of a status that two things answer with."""
+    both = {
+        media: {"schema": {"anyOf": [one[media]["schema"], other[media]["schema"]]}}
+        for media in one.keys() & other.keys()
+    }
+    return {**one, **other, **both}
+
+
+def _error_statuses(endpoint: Endpoint) -> set[int]:
+    """Return every status with which a request that found this endpoint can be refused."""
+    found = {400, 421, 500, 503}
+    if not endpoint.public:
+        found.add(403)
+    if not endpoint.anonymous:
+        found.add(401)
+    raises: Iterable[type[AetherraError] | str] = endpoint.raises
+    if isinstance(endpoint, Door):
+        if endpoint.from_body is not None or endpoint.media == "application/octet-stream":
+            found |= {408, 413, 415}
+        if endpoint.method != SOCKET_METHOD:
+            found.add(504)
+        raises = UNSAID if endpoint.route.raises is None else endpoint.route.raises
+    return found | {_status(error) for error in raises}
+
+
+def _status(error: type[AetherraError] | str) -> int:
+    return STATUS_OF_CODE[error] if isinstance(error, str) else status_of(error(""))
+
+
+def _streams(endpoint: Endpoint) -> str | None:
+    if not isinstance(endpoint, Door):
+        return None
+    signature = endpoint.route.signature
+    return "values" if signature.streams else "events" if signature.result is EventStream else None
+
+
+def _result(kind: Any) -> Any:
+    """Return what is encoded of a handler's result."""
+    if kind is Reply:
+        return Any
+    return typing.get_args(kind)[0] if typing.get_origin(kind) is Reply else kind
+
+
+def _in_url(schema: Schema) -> Schema:
+    """Return a schema as it is met in a URL, where there is no null."""
+    if isinstance(schema.get("type"), list):
+        kinds = [kind for kind in schema["type"] if kind != "null"]
+        return {**schema, "type": kinds[0] if len(kinds) == 1 else kinds}
+    choices = [choice for choice in schema.get("anyOf", ()) if choice != {"type": "null"}]
+    if len(choices) == 1:
+        return {**{key: value for key, value in schema.items() if key != "anyOf"}, **choices[0]}
+    return {**schema, "anyOf": choices} if choices else dict(schema)
+
+
+# Words ---------------------------------------------------------------------------------------------------------------
+
+
+def _description(endpoint: Endpoint) -> str:
+    if isinstance(endpoint, Door):
+        return endpoint.route.description or f"Call {endpoint.route.name}."
+    text = inspect.getdoc(type(endpoint)) or endpoint.pattern
+    return re.sub(r"^`[^`]*`: (.)", lambda begin: begin[1].upper(), text)
+
+
+def _summary(text: str) -> str:
+    sentence = re.split(r"(?<=[^.])\.(?:\s|$)|: |; ", _paragraph(text), maxsplit=1)[0]
+    return sentence if len(sentence) <= 120 else sentence[:119].rsplit(" ", 1)[0] + " ..."
+
+
+def _paragraph(text: str) -> str:
+    return " ".join(text.strip().partition("\n\n")[0].split())
