@@ -297,6 +297,7 @@ def announce_json(server: Server) -> None:
     up = {
         "version": server.kernel.version,
         "url": address_of(server),
+        "also": [address_of(server, port) for port in server.compat_ports],
         "pid": os.getpid(),
         "home": str(config.paths.home),
         "policies": str(config.paths.policies),
@@ -306,10 +307,10 @@ def announce_json(server: Server) -> None:
     click.echo(msgspec.json.encode(up).decode())
 
 
-def address_of(server: Server) -> str:
-    """Return the address of a hub that listens, as a client writes it."""
+def address_of(server: Server, port: int | None = None) -> str:
+    """Return the address of a hub that listens, as a client writes it; with `port` that of one of its further ports."""
     host = server.hub.settings.host
-    return f"http://{f'[{host}]' if ':' in host else host}:{server.port}"
+    return f"http://{f'[{host}]' if ':' in host else host}:{server.port if port is None else port}"
 
 
 def announce(server: Server) -> None:
@@ -320,6 +321,8 @@ def announce(server: Server) -> None:
     address = address_of(server)
     active = sorted(module.name for module in modules if module.status == "active")
     click.echo(f"Aetherra {server.kernel.version} listens on {address}")
+    if server.compat_ports:
+        click.echo(f"  also on   {', '.join(address_of(server, port) for port in server.compat_ports)}")
     click.echo(f"  data      {config.paths.home}")
     click.echo(f"  policies  {config.paths.policies}")
     click.echo(f"  plugins   {', '.join(active) or 'none'}  (drop folder: {config.paths.plugins})")

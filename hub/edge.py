@@ -51,7 +51,8 @@ class Edge:
 
     def listen_on(self, ports: Iterable[int], address: str = "127.0.0.1") -> None:
         """Know our own names: each listening port with each local name, and the configured ones."""
-        own = {f"{name}:{port}" for port in ports for name in (*LOCAL_NAMES, address)}
+        bound = f"[{address}]" if ":" in address else address
+        own = {f"{name}:{port}" for port in ports for name in (*LOCAL_NAMES, bound)}
         own |= {host.removesuffix(":80") for host in own if host.endswith(":80")}
         named = {entry.lower() for entry in self._settings.allowed_hosts}
         named |= {f"{entry}:{port}" for entry in named for port in ports if not _HOST_PORT.search(entry)}

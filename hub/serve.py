@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import signal
@@ -14,11 +15,13 @@ from aiohttp import web
 from hub.app import HUB, Hub, make_app
 from hub.home import HomeLock, socket_path
 from hub.limits import HubRunner
+from hub.settings import HubSettings
 from kernel import Config, ConfigError, Kernel
 
 log = logging.getLogger("hub.serve")
 
 PRIVATE = 0o077
+IPV4_LOOPBACK, IPV6_LOOPBACK = "127.0.0.1", "::1"
 SOCKET_CHARS = 107
 """How long the path of a socket may be, by the system."""
 
@@ -31,6 +34,8 @@ class Server:
         self.app = make_app(kernel)
         self.hub: Hub = self.app[HUB]
         self.port = 0
+        self.compat_ports: tuple[int, ...] = ()
+        """The further ports it listens on, once it does."""
         settings = self.hub.settings
         self._runner = HubRunner(self.app, settings)
         self.hub.connections = self._runner.connections
@@ -42,17 +47,33 @@ class Server:
         if len(os.fsencode(self._socket)) > SOCKET_CHARS:
             raise ConfigError(f"{self._socket} is too long for a socket; choose a shorter --home")
         settings = self.hub.settings
+        check_ports(settings)
         await self._runner.setup()
-        ports = [await self._listen_on(port) for port in (settings.port, *settings.compat_ports)]
+        ports = [await self._listen_on(settings.port, "choose another --port ([hub] port)")]
+        ports += [await self._listen_on(port, "take it out of [hub] compat_ports") for port in settings.compat_ports]
         await self._open(web.UnixSite(self._runner, self._socket), str(self._socket), "remove what lies there")
         self._socket.chmod(0o600)
-        self.port = ports[0]
+        self.port, self.compat_ports = ports[0], tuple(ports[1:])
         self.hub.edge.listen_on(ports, settings.host)
 
-    async def _listen_on(self, port: int) -> int:
-        site = web.TCPSite(self._runner, self.hub.settings.host, port)
-        await self._open(site, f"{self.hub.settings.host}:{port}", "choose another --port, or stop who has it")
+    async def _listen_on(self, port: int, advice: str) -> int:
+        host = self.hub.settings.host
+        site = web.TCPSite(self._runner, host, port)
+        await self._open(site, f"{host}:{port}", f"{advice}, or stop who has it")
+        if host == IPV4_LOOPBACK:
+            await self._listen_on_ipv6(site.port)
         return site.port
+
+    async def _listen_on_ipv6(self, port: int) -> None:
+        """Listen on `::1` too, where there is one: some clients take `localhost` for that address and no other."""
+        site = web.TCPSite(self._runner, IPV6_LOOPBACK, port)
+        try:
+            await site.start()
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                log.warning("[::1]:%d is another program's; clients that take localhost for ::1 reach that one", port)
+        else:
+            self._sites.append(site)
 
     async def _open(self, site: web.BaseSite, where: str, advice: str) -> None:
         try:
@@ -91,6 +112,15 @@ class Server:
         self.hub.close()
         await self._runner.cleanup()
         self._socket.unlink(missing_ok=True)
+
+
+def check_ports(settings: HubSettings) -> None:
+    """Raise `ConfigError` for a port that the settings name twice."""
+    named = [port for port in (settings.port, *settings.compat_ports) if port]
+    for at, port in enumerate(named):
+        if port in named[:at]:
+            where = "which is [hub] port" if port == settings.port else "twice"
+            raise ConfigError(f"[hub] compat_ports names {port}, {where}; it serves the same routes on further ports")
 
 
 async def serve(config: Config, announce: Callable[[Server], None]) -> None:

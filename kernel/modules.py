@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import shutil
 import typing
 import weakref
 from collections.abc import Callable, Sequence
@@ -26,7 +27,7 @@ from kernel.bus import Subscription as Queue
 from kernel.capabilities import Caller, Chain, Gate
 from kernel.clock import Clock
 from kernel.contribution import Contribution, Metric, Table
-from kernel.errors import AetherraError, Conflict, LoadError, NotFound, ServiceUnavailable
+from kernel.errors import AetherraError, BadInput, Conflict, LoadError, NotFound, ServiceUnavailable
 from kernel.events import (
     MODULE_LEAKED,
     MODULE_LOADED,
@@ -42,6 +43,7 @@ from kernel.generation import Generation, Reader, Tally, made_up
 from kernel.history import Action, History, Switched, describe
 from kernel.loader import BEING_WRITTEN, Loader, Source
 from kernel.metrics import Metrics
+from kernel.plugin import NAME
 from kernel.services import check_protocol, protocol_methods
 from kernel.store import Store
 from kernel.suggest import nearest
@@ -269,6 +271,36 @@ class Modules:
         await self._ask(name, lambda: self._reload(module, force=True))
         return module
 
+    async def register(self, name: str, version: str | None) -> Module:
+        """Put into service what lies under `name` in a drop folder; what serves already stays as it is.
+
+        Raises `NotFound` when nothing lies there, and `Conflict` when the code does not declare `version`, when it is
+        bundled, or when it cannot serve yet; it is not put into service then.
+        """
+        if not NAME.match(name):
+            raise BadInput(
+                f"name: expected the name of a plugin (a-z, 0-9, _), got {name[:80]!r}", details={"field": "name"}
+            )
+        await self._ask(name, lambda: self._register(name, version))
+        return self.get(name)
+
+    async def remove(self, name: str, kept: Path) -> Path:
+        """Take a dropped plugin out of service and move what lies in the drop folder to `kept`; return where to.
+
+        What was kept there under the same name before is replaced. Raises `Conflict` for a bundled plugin.
+        """
+        module = self.get(name)
+        drop = self._config.paths.plugins
+        if module.folder.bundled or module.folder.path != drop:
+            raise Conflict(
+                f"{name} does not lie in the drop folder {drop} but in {module.folder.path}, where nothing is removed; "
+                "disable it instead",
+                details={"plugin": name},
+            )
+        target = kept / module.path.name
+        await self._ask(name, lambda: self._remove(module, target))
+        return target
+
     async def unload(self, name: str) -> Module:
         """Take the plugin out of service until it is reloaded or its file changes."""
         module = self.get(name)
@@ -398,7 +430,7 @@ class Modules:
 
     # Loading -----------------------------------------------------------------------------------------------------
 
-    async def _reload(self, module: Module, *, force: bool) -> None:
+    async def _reload(self, module: Module, *, force: bool, version: str | None = None) -> None:
         began = self._clock.monotonic()
         running = module.generation
         try:
@@ -410,6 +442,7 @@ class Modules:
             module.seen = source.hash
             self._attempts += running is not None
             imported, contribution = await self._loader.load(source, timeout_s=self._open_s)
+            _agree(contribution, version)
             await self._begin(module, source, imported, contribution, "load" if running is None else "reload")
         except AetherraError as error:
             if error.code == BEING_WRITTEN and not force:
@@ -617,6 +650,40 @@ class Modules:
         readers, module.readers = module.readers, []
         await asyncio.gather(*(reader.end(task, self._drain_s) for reader, task in readers))
 
+    # Registering and removing ------------------------------------------------------------------------------------
+
+    async def _register(self, name: str, version: str | None) -> None:
+        folder, path = self._dropped(name)
+        module = self._admit(folder, path)
+        if module is None:
+            raise Conflict(f"a plugin named {name} is loaded from {self.get(name).path}; choose another name")
+        serving = module.generation
+        if serving is not None and Source.read(path).hash == serving.source.hash:
+            _agree(serving.contribution, version)
+            return
+        await self._reload(module, force=True, version=version)
+        if module.status == "waiting":
+            raise Conflict(str(module.reason), details={"plugin": name}, code="PLUGIN_WAITING")
+
+    def _dropped(self, name: str) -> tuple[Folder, Path]:
+        places = self._places(name)
+        for folder, path in places:
+            if not folder.bundled:
+                return folder, path
+        if places:
+            raise Conflict(f"{name} is part of the hub; it is loaded without being registered")
+        wanted = " and ".join(str(folder.path) for folder in self._folders if not folder.bundled)
+        raise NotFound(
+            f"no plugin {name!r} lies in {wanted}; put {name}.py there first, then register it",
+            details={"name": name},
+        )
+
+    async def _remove(self, module: Module, target: Path) -> None:
+        await self._unload(module, "unloaded", "removed by a person")
+        await asyncio.to_thread(_move, module.path, target)
+        self._modules.pop(module.name, None)
+        await self._retry(clashed=True)
+
     # Leaving -----------------------------------------------------------------------------------------------------
 
     async def _unload(self, module: Module, status: Status, reason: str) -> None:
@@ -729,6 +796,30 @@ class Modules:
         module.seen = source.hash
         imported, contribution = await self._loader.load(source, timeout_s=self._open_s)
         await self._begin(module, source, imported, contribution, action)
+
+
+def _agree(contribution: Contribution, version: str | None) -> None:
+    declared = contribution.manifest.version
+    if version is not None and version != declared:
+        raise Conflict(
+            f"{contribution.name} declares version {declared}, not {version}: the declaration in code is what counts",
+            details={"plugin": contribution.name, "declared": declared, "given": version},
+            code="VERSION_MISMATCH",
+        )
+
+
+def _move(path: Path, target: Path) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if target.is_dir() and not target.is_symlink():
+            shutil.rmtree(target)
+        else:
+            target.unlink(missing_ok=True)
+        shutil.move(path, target)
+    except OSError as error:
+        raise LoadError(
+            f"{path} could not be moved to {target}: {error.strerror or error}", details={"path": str(path)}
+        ) from error
 
 
 def _untrusted(folder: Folder) -> str:

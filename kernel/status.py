@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from kernel.bus import Bus
 from kernel.capabilities import Gate
 from kernel.clock import Clock, iso
+from kernel.config import Config
 from kernel.contribution import Contribution, Manifest, Service, ServiceMethod
 from kernel.generation import Generation
 from kernel.history import describe
@@ -30,6 +31,8 @@ from kernel.supervisor import Supervisor
 from kernel.workers import Workers
 
 _FILE = Path(__file__)
+REMOVED = "removed"
+"""The folder in HOME that has the latest removed plugin of each name."""
 
 
 class Measured(Protocol):
@@ -37,6 +40,7 @@ class Measured(Protocol):
 
     bus: Bus
     clock: Clock
+    config: Config
     gate: Gate
     metrics: Metrics
     modules: Modules
@@ -142,6 +146,17 @@ class ModuleControl:
     async def roll_back(self, ctx: Any, token: str) -> dict[str, Any]:
         """Take a plugin back to what served before the switch that yielded `token`."""
         return self._shown(await self._measured.modules.roll_back(token))
+
+    @needs("plugin:manage")
+    async def register(self, ctx: Any, name: str, version: str | None = None) -> dict[str, Any]:
+        """Put what lies under `name` in the drop folder into service, if its code declares `version`."""
+        return self._shown(await self._measured.modules.register(name, version))
+
+    @needs("plugin:manage")
+    async def remove(self, ctx: Any, name: str) -> dict[str, Any]:
+        """Take a dropped plugin out of service and of the drop folder; return where under HOME it is kept."""
+        kept = await self._measured.modules.remove(name, self._measured.config.paths.home / REMOVED)
+        return {"name": name, "kept": str(kept)}
 
     @needs("plugin:manage")
     async def unload(self, ctx: Any, name: str) -> dict[str, Any]:

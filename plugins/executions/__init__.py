@@ -246,10 +246,11 @@ class Executions:
         return {"jobs": count, "before": iso(before)}
 
     @needs("job:read")
-    async def stats(self, ctx: Context, kind: str | None = None) -> dict[str, Any]:
+    async def stats(self, ctx: Context, kind: str | None = None, name: str | None = None) -> dict[str, Any]:
         """Return how many executions there are by state, how many wait and run, and how long completed ones ran."""
         wheres, params = ["1"], []
-        for column, value in (("owner", None if ctx.may("job:read") else ctx.owner), ("kind", kind)):
+        whose = None if ctx.may("job:read") else ctx.owner
+        for column, value in (("owner", whose), ("kind", kind), ("name", name)):
             if value is not None:
                 wheres.append(f"{column} = ?")
                 params.append(value)

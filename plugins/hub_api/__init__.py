@@ -5,7 +5,7 @@ Every figure here comes from a service that measured it.
 
 from kernel import Plugin
 
-from . import events, jobs, kernel, memory, modules, scripts, site
+from . import events, jobs, kernel, memory, modules, peers, plugins, quantum, scripts, site, trainer
 
 hub_api = Plugin(
     "hub_api",
@@ -14,5 +14,5 @@ hub_api = Plugin(
     category="api",
 )
 
-for part in (kernel, modules, events, site, memory, jobs, scripts):
+for part in (kernel, modules, plugins, events, site, memory, jobs, scripts, peers, quantum, trainer):
     part.add(hub_api)

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -274,6 +274,24 @@ async def test_a_hub_says_where_it_is_answers_its_console_and_stops_when_told(
         assert await asyncio.wait_for(process.wait(), 20) == 0
 
 
+async def test_the_start_says_on_which_further_ports_it_listens(
+    tmp_path: Path, unused_tcp_port_factory: Callable[[], int]
+) -> None:
+    ports = [unused_tcp_port_factory(), unused_tcp_port_factory()]
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "aetherra.toml").write_text(f"[hub]\ncompat_ports = {ports}\n")
+    folders = ["--home", str(tmp_path / "home"), "--plugins", str(tmp_path / "drop")]
+    addresses = [f"http://127.0.0.1:{port}" for port in ports]
+    async with serving(*folders) as (_, lines):
+        assert any(line.split() == ["also", "on", f"{addresses[0]},", addresses[1]] for line in lines), lines
+        async with aiohttp.ClientSession() as session:
+            for address in addresses:
+                async with session.get(f"{address}/health") as response:
+                    assert response.status == 200
+                async with session.get(f"{address}/api/system/limits") as response:
+                    assert "hub.compat_ports" not in (await response.json())["limits"]
+
+
 async def test_a_demo_serves_the_examples_at_once_and_says_so_as_json(tmp_path: Path) -> None:
     home = ["--home", str(tmp_path / "home"), "--plugins", str(tmp_path / "drop")]
     process = await asyncio.create_subprocess_exec(
@@ -289,6 +307,7 @@ async def test_a_demo_serves_the_examples_at_once_and_says_so_as_json(tmp_path: 
     try:
         up = json.loads(await asyncio.wait_for(process.stdout.readline(), 30))
         assert up["pid"] == process.pid
+        assert up["also"] == []
         assert up["plugins"]["hello"] == {"status": "active", "reason": None}
         assert ["AETHERRA_PLUGINS_NOBODY_X" in warning for warning in up["warnings"]] == [True]
         async with aiohttp.ClientSession() as session:

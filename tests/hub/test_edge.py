@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from hub.app import check_bind
+from hub.cli import address_of
 from hub.edge import Edge
 from hub.settings import HubSettings
 from kernel import ConfigError
@@ -109,6 +110,89 @@ async def test_the_ports_of_the_documents_serve_the_same_routes_under_their_own_
     await hub.server.stop()
     with pytest.raises(ConnectionError):
         await asyncio.open_connection("127.0.0.1", ports[0])
+
+
+async def test_a_port_that_is_taken_is_named_with_the_setting_it_came_from(start_hub: Any) -> None:
+    taken = await start_hub()
+    with pytest.raises(ConfigError, match=rf"cannot listen on 127\.0\.0\.1:{taken.port}: .*\[hub\] compat_ports"):
+        await start_hub(compat_ports=[taken.port])
+    assert (await taken.ask("GET", "/health")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"port": 3001, "compat_ports": [8000, 3001]}, r"compat_ports names 3001, which is \[hub\] port"),
+        ({"port": 0, "compat_ports": [8000, 8000]}, "compat_ports names 8000, twice"),
+    ],
+)
+async def test_a_port_named_twice_is_told_before_anything_listens(
+    start_hub: Any, settings: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        await start_hub(**settings)
+
+
+async def test_every_port_has_names_of_its_own_and_no_others(start_hub: Any) -> None:
+    hub = await start_hub(compat_ports=[0, 0], allowed_hosts=["hub.example.org"])
+    ports = [hub.port, *hub.server.compat_ports]
+    assert len(set(ports)) == 3
+    for port in ports:
+        for name in ("localhost", "127.0.0.1", "[::1]", "hub.example.org"):
+            assert (await hub.ask("GET", "/health", headers={"Host": f"{name}:{port}"})).status == 200
+        own = {"Host": f"localhost:{port}", "Origin": f"http://localhost:{port}"}
+        assert (await hub.ask("POST", "/api/probe/free", {}, own)).status == 200
+    free = next(port for port in range(8000, 8010) if port not in ports)
+    assert (await hub.ask("GET", "/health", headers={"Host": f"localhost:{free}"})).status == 421
+    foreign = {"Origin": f"http://localhost:{free}"}
+    assert (await hub.ask("POST", "/api/probe/free", {}, foreign)).status == 403
+
+
+def ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not ipv6(), reason="needs an IPv6 loopback")
+async def test_localhost_is_answered_over_ipv6_too_and_its_caller_is_local(
+    start_hub: Any, unused_tcp_port_factory: Any
+) -> None:
+    hub = await start_hub(compat_ports=[unused_tcp_port_factory()])
+    for port in (hub.port, *hub.server.compat_ports):
+        for host in ("localhost", "[::1]"):
+            reader, writer = await asyncio.open_connection("::1", port)
+            head = f"GET /api/probe/whoami HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n"
+            writer.write(head.encode())
+            answer = await reader.read()
+            assert answer.startswith(b"HTTP/1.1 200 "), answer
+            assert b'"caller":"user:local"' in answer
+            writer.close()
+            await writer.wait_closed()
+    await hub.server.stop()
+    with pytest.raises(ConnectionError):
+        await asyncio.open_connection("::1", hub.port)
+
+
+@pytest.mark.skipif(not ipv6(), reason="needs an IPv6 loopback")
+async def test_a_port_that_another_has_on_ipv6_is_told_of_and_hinders_nobody(
+    start_hub: Any, unused_tcp_port_factory: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    port = unused_tcp_port_factory()
+    with socket.create_server(("::1", port), family=socket.AF_INET6):
+        hub = await start_hub(port=port)
+        assert (await hub.ask("GET", "/health")).status == 200
+    assert f"[::1]:{port} is another program's" in caplog.text
+
+
+@pytest.mark.skipif(not ipv6(), reason="needs an IPv6 loopback")
+async def test_an_ipv6_address_is_written_in_brackets(start_hub: Any) -> None:
+    hub = await start_hub(host="::1")
+    assert address_of(hub.server) == f"http://[::1]:{hub.port}"
+    assert f"[::1]:{hub.port}" in hub.server.hub.edge.hosts
+    assert f"::1:{hub.port}" not in hub.server.hub.edge.hosts
 
 
 async def test_public_pages_may_be_read_by_any_origin_and_nothing_else(hub: Any) -> None:

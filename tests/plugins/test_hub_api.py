@@ -119,6 +119,10 @@ class Executions:
         return {}
 
     @needs("job:read")
+    async def stats(self, ctx: Context, kind: str | None, name: str | None) -> dict[str, Any]:
+        return {}
+
+    @needs("job:read")
     async def watch(self, ctx: Context, id: str) -> AsyncIterator[dict[str, Any]]:
         await asyncio.Event().wait()
         yield ROW
