@@ -1,10 +1,12 @@
 """Publish and subscribe on dotted topics, in one process, on one event loop.
 
-A pattern is a topic in which `*` stands for any one word and a last `#` for the rest, which may be empty. What a topic
-reaches is resolved once and remembered. Two ways to receive: a *listener* is called inside the publish, a
+What a topic reaches is resolved once and remembered. Two ways to receive: a *listener* is called inside the publish, a
 *subscription* is a bounded queue with one reader. A receiver that fails harms neither the publisher nor its neighbours.
 
 At any instant, for each subscription: published = delivered + dropped + pending (promise P15).
+
+A topic may be durable (`kernel/event_log.py`): its events are committed before anybody sees them. The bus asks the log
+only about topics that it does not remember as others, so that publishing those costs what it did.
 """
 
 from __future__ import annotations
@@ -12,27 +14,25 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import re
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 
 from kernel.clock import Clock
 from kernel.errors import BadInput, Conflict
 from kernel.events import PLUGIN_ERROR, Event
+from kernel.patterns import check_pattern, check_topic, matcher
+from kernel.replay import Kept, Replay
+from kernel.sequence import Sequence as Numbers
 
 WhenFull = Literal["drop_oldest", "drop_new", "block"]
 Handler = Callable[[Event], Any]
 OnError = Callable[[str, str, BaseException], None]
 """Called with the listener's name, the topic and what was raised."""
-
-_WORD = r"[^\s.*#]+"
-_TOPIC = re.compile(rf"{_WORD}(\.{_WORD})*")
-_PATTERN = re.compile(rf"(({_WORD}|\*)(\.({_WORD}|\*))*(\.#)?|#)")
-_TOPIC_CHARS = 255
 
 
 class BusStats(msgspec.Struct, frozen=True):
@@ -50,21 +50,12 @@ class BusStats(msgspec.Struct, frozen=True):
     errors: int
 
 
-def check_topic(topic: str) -> None:
-    """Raise `BadInput` unless `topic` is dotted words without blanks, `*` or `#`, of at most 255 characters."""
-    if not isinstance(topic, str) or len(topic) > _TOPIC_CHARS or not _TOPIC.fullmatch(topic):
-        raise BadInput(
-            f"a topic is dotted words such as job.finished, at most {_TOPIC_CHARS} characters; got {str(topic)[:80]!r}"
-        )
+class Log(Kept, Protocol):
+    """What the bus asks of the log of durable events."""
 
-
-def check_pattern(pattern: str) -> None:
-    """Raise `BadInput` unless `pattern` is dotted words, `*` for any one of them, `#` for the rest and only last."""
-    if not isinstance(pattern, str) or len(pattern) > _TOPIC_CHARS or not _PATTERN.fullmatch(pattern):
-        raise BadInput(
-            "a topic pattern is dotted words, * for any one word, # for the rest and only at the end, "
-            f"at most {_TOPIC_CHARS} characters, such as job.* or memory.#; got {str(pattern)[:80]!r}"
-        )
+    def keeps(self, topic: str) -> bool: ...
+    async def publish(self, topic: str, data: Any, source: str, trace: str) -> Event: ...
+    def emit(self, topic: str, data: Any, source: str, trace: str) -> Event: ...
 
 
 class _Listener:
@@ -259,6 +250,25 @@ class _Node:
 _Route = tuple[tuple[Subscription, ...], tuple[_Listener, ...], tuple[_Listener, ...]]
 
 
+class Delivery:
+    """A durable event that is published, and what is left to wait for: async listeners, and room in full queues."""
+
+    __slots__ = ("awaited", "called", "event", "open", "waits")
+
+    def __init__(
+        self,
+        event: Event,
+        called: tuple[_Listener, ...],
+        awaited: tuple[_Listener, ...],
+        waits: list[tuple[Subscription, asyncio.Future[None]]],
+    ) -> None:
+        self.event = event
+        self.called = called
+        self.awaited = awaited
+        self.waits = waits
+        self.open = True
+
+
 class Bus:
     """The one way facts travel. All of it belongs to the loop's thread.
 
@@ -278,9 +288,14 @@ class Bus:
         self._now = clock.now
         # A client resumes with the last number it saw, also over a restart. Starting from the wall clock, a thousand
         # numbers to the millisecond, keeps numbers increasing without a write per event, and exact in a JSON double.
-        self._first = int(clock.now() * 1000) * 1000
-        self._seq = self._first
-        self._ring: deque[Event] = deque(maxlen=ring)
+        self._whole_from = int(clock.now() * 1000) * 1000
+        self._sequence = Numbers(self._whole_from)
+        self._free = self._sequence.free
+        # One more than is told: the number of the newest that is not told any more says how far back the ring reaches.
+        self._ring: deque[Event] = deque(maxlen=ring + 1)
+        self._border = ring + 1
+        self._log: Log | None = None
+        self._durable_routes: dict[str, _Route] = {}
         self._memo: dict[str, _Route] = {}
         self._memo_limit = memo
         self._topics: set[str] = set()
@@ -290,6 +305,7 @@ class Bus:
         self._tasks: set[asyncio.Task[None]] = set()
         self._task_limit = tasks
         self._on_error = on_error or _log_error
+        self._again = 0
         self._delivered = 0
         self._dropped = 0
         self._errors = 0
@@ -300,14 +316,20 @@ class Bus:
     async def publish(self, topic: str, data: Any = None, source: str = "", trace: str = "") -> Event:
         """Publish and return the event, when every listener has run and every `block` subscription has taken it.
 
-        Raises `BadInput` for a malformed topic; what a receiver raises stays with it.
+        On a durable topic the event is committed first; what the store or its bounds refuse is raised, and then nobody
+        sees it. Raises `BadInput` for a malformed topic; what a receiver raises stays with it.
         """
         try:
             queues, called, awaited = self._memo[topic]
         except KeyError:
+            if self._log is not None and self._log.keeps(topic):
+                return await self._log.publish(topic, data, source, trace)
             queues, called, awaited = self._resolve(topic)
         now = self._now
-        self._seq = seq = self._seq + 1
+        try:
+            seq = next(self._free)
+        except StopIteration:
+            seq = self._more()
         event = Event(seq, topic, now(), data, source, trace)
         self._ring.append(event)
         # Queues first, before anything can suspend: so each of them holds its events in the order of their numbers.
@@ -338,14 +360,21 @@ class Bus:
         """Publish from synchronous code and return the event at once.
 
         Plain listeners have run then; async ones run in a task of the bus. Nobody can wait here, so a full `block`
-        subscription drops the event and counts it.
+        subscription drops the event and counts it. On a durable topic the event waits for its commit instead: what is
+        returned has no number yet, and nobody has seen it. Where it cannot be committed it is published all the same,
+        not kept, and counted (`EventLog.emit`).
         """
         try:
             queues, called, awaited = self._memo[topic]
         except KeyError:
+            if self._log is not None and self._log.keeps(topic):
+                return self._log.emit(topic, data, source, trace)
             queues, called, awaited = self._resolve(topic)
         now = self._now
-        self._seq = seq = self._seq + 1
+        try:
+            seq = next(self._free)
+        except StopIteration:
+            seq = self._more()
         event = Event(seq, topic, now(), data, source, trace)
         self._ring.append(event)
         if queues:
@@ -472,12 +501,12 @@ class Bus:
         listener = _Listener(name, handler)
         self._listeners[listener] = pattern
         self._tree.add(pattern.split("."), listener)
-        self._memo.clear()
+        self._forget_routes()
 
         def undo() -> None:
             if self._listeners.pop(listener, None) is not None:
                 self._tree.remove(pattern.split("."), listener)
-                self._memo.clear()
+                self._forget_routes()
                 listener.silence()
 
         return undo
@@ -509,28 +538,160 @@ class Bus:
         self._subscriptions[subscription] = None
         for pattern in patterns:
             self._tree.add(pattern.split("."), subscription)
-        self._memo.clear()
+        self._forget_routes()
         return subscription
 
     def since(self, seq: int, patterns: str | Iterable[str] = "#") -> tuple[list[Event], bool]:
         """Return the remembered events after number `seq` that fit any pattern, and whether some may be missing.
 
         Some may be missing when the ring no longer reaches back to `seq`, or `seq` is not a number of this process.
+        `replay` reads those as well that the store still has.
         """
-        fits = _matcher((patterns,) if isinstance(patterns, str) else patterns)
-        if seq > self._seq:
+        fits = matcher((patterns,) if isinstance(patterns, str) else patterns)
+        if seq > self.position:
             return [], True
-        # Numbers are without holes and the newest in the ring is the newest of all: the place is a subtraction.
-        oldest = self._seq - len(self._ring) + 1
-        start = max(0, seq - oldest + 1)
-        return [event for event in islice(self._ring, start, None) if fits(event.topic)], seq < oldest - 1
+        found = [event for event in islice(self._ring, self._place(seq), None) if fits(event.topic)]
+        return found, not self.reaches(seq)
+
+    def replay(self, seq: int, patterns: Iterable[str], *, page: int = 128) -> Replay:
+        """Return how to read what came after number `seq` and fits any pattern: from the store, then from the ring."""
+        return Replay(self, self._log, seq, tuple(patterns), page)
+
+    def reaches(self, seq: int) -> bool:
+        """Tell whether the ring holds every event after number `seq`."""
+        return self.reach <= seq <= self.position and not self._sequence.crowded(seq)
+
+    @property
+    def reach(self) -> int:
+        """The number after which the ring holds every event."""
+        ring = self._ring
+        return max(self._whole_from, ring[0].seq) if len(ring) == self._border else self._whole_from
+
+    def after(self, seq: int, fits: Callable[[str], bool], most: int) -> tuple[list[Event], int, int]:
+        """Return at most `most` fitting events of the ring after number `seq`, the number up to which that is all of
+        them, and how many events the ring holds beyond it."""
+        place, ring = self._place(seq), self._ring
+        found: list[Event] = []
+        for event in islice(ring, place, None):
+            place += 1
+            if fits(event.topic):
+                found.append(event)
+                if len(found) == most:
+                    return found, event.seq, len(ring) - place
+        return found, max(seq, self.position), 0
+
+    def _place(self, seq: int) -> int:
+        ring = self._ring
+        start = 1 if len(ring) == self._border else 0
+        if not ring or seq >= ring[-1].seq:
+            return len(ring)
+        return bisect_right(ring, seq, lo=start, key=_number)
+
+    # -- durable topics
+
+    def keep_in(self, log: Log, *, after: int = 0) -> None:
+        """Ask `log` about topics from now on, and give out only numbers above `after`."""
+        self._log = log
+        if after > self.position:
+            self._sequence.skip_to(after)
+            self._free = self._sequence.free
+            self._whole_from = after
+        self._forget_routes()
+
+    def reconsider(self) -> None:
+        """Ask the log anew about every topic: other ones are durable now."""
+        self._forget_routes()
+
+    def reserve(self, count: int) -> int:
+        """Return the first of `count` numbers for durable events that are about to be committed; from any thread."""
+        return self._sequence.reserve(count)
+
+    def release(self) -> None:
+        """Give reserved numbers up: the commit failed; from any thread."""
+        self._sequence.release()
+
+    def deliver(self, events: Sequence[Event], waited: Sequence[bool]) -> list[Delivery]:
+        """Publish committed events, numbered by one `reserve` without a hole; return what is left to do for each.
+
+        `waited` says for which of them somebody will `finish` it or `abandon` it. All are queued before the first
+        listener is called, since a listener may publish, and queues and ring hold events in the order of their numbers.
+        """
+        self._sequence.publish(events[0].seq, len(events))
+        self._free = self._sequence.free
+        deliveries = []
+        for event, waits in zip(events, waited, strict=True):
+            self._ring.append(event)
+            deliveries.append(self._queue(event, waits))
+        for delivery in deliveries:
+            self._call(delivery.event, delivery.called)
+        for delivery, waits in zip(deliveries, waited, strict=True):
+            if not waits:
+                self.abandon(delivery)
+        return deliveries
+
+    async def finish(self, delivery: Delivery) -> None:
+        """Return when every async listener has run and every `block` subscription has taken the event."""
+        if not delivery.open:
+            return
+        delivery.open = False
+        try:
+            await self._await(delivery.event, delivery.awaited)
+            for _, room in delivery.waits:
+                await room
+        except BaseException:
+            for queue, room in delivery.waits:
+                queue._give_up(room)
+            raise
+
+    def abandon(self, delivery: Delivery) -> None:
+        """Let async listeners run in a task, as for an emitted event, and wait for no room: nobody waits any more."""
+        if not delivery.open:
+            return
+        delivery.open = False
+        for queue, room in delivery.waits:
+            queue._give_up(room)
+        if delivery.awaited:
+            self._hand_over(delivery.event, delivery.awaited)
+
+    async def again(self, event: Event) -> None:
+        """Publish an event of a former process under its old number, to all but the ring: streams read it elsewhere."""
+        self._again += 1
+        delivery = self._queue(event, waits=True)
+        self._call(event, delivery.called)
+        await self.finish(delivery)
+
+    def emit_unkept(self, topic: str, data: Any, source: str, trace: str) -> Event:
+        """Emit an event of a durable topic that could not be committed, as on any other topic."""
+        try:
+            seq = next(self._free)
+        except StopIteration:
+            seq = self._more()
+        event = Event(seq, topic, self._now(), data, source, trace)
+        self._ring.append(event)
+        delivery = self._queue(event, waits=False)
+        self._call(event, delivery.called)
+        self.abandon(delivery)
+        return event
+
+    def _queue(self, event: Event, waits: bool) -> Delivery:
+        route = self._durable_routes.get(event.topic)
+        if route is None:
+            route = self._remember(self._durable_routes, event.topic)
+        queues, called, awaited = route
+        full = [queue for queue in queues if not queue._offer(event)]
+        if not waits:
+            for queue in full:
+                queue.dropped += 1
+            full = []
+        return Delivery(event, called, awaited, [(queue, queue._wait_for_room(event)) for queue in full])
 
     # -- the rest
 
     @property
     def position(self) -> int:
         """The number of the newest event: where a stream that begins now would resume."""
-        return self._seq
+        ring = self._ring
+        return max(ring[-1].seq, self._whole_from) if ring else self._whole_from
 
     def stats(self) -> BusStats:
         """Return what was counted since the bus was made."""
@@ -538,7 +699,7 @@ class Bus:
         return BusStats(
             topics=len(self._topics),
             subscribers=len(self._listeners) + len(queues),
-            published=self._seq - self._first,
+            published=self._sequence.given + self._again,
             delivered=self._delivered + sum(queue.delivered for queue in queues),
             dropped=self._dropped + sum(queue.dropped for queue in queues),
             pending=sum(queue.pending for queue in queues),
@@ -562,12 +723,24 @@ class Bus:
         del self._subscriptions[subscription]
         for pattern in subscription.patterns:
             self._tree.remove(pattern.split("."), subscription)
-        self._memo.clear()
+        self._forget_routes()
         self._delivered += subscription.delivered
         self._dropped += subscription.dropped + subscription.pending
 
+    def _more(self) -> int:
+        seq = self._sequence.more(self.position)
+        self._free = self._sequence.free
+        return seq
+
+    def _forget_routes(self) -> None:
+        self._memo.clear()
+        self._durable_routes.clear()
+
     def _resolve(self, topic: str) -> _Route:
         check_topic(topic)
+        return self._remember(self._memo, topic)
+
+    def _remember(self, memo: dict[str, _Route], topic: str) -> _Route:
         if len(self._topics) < self._memo_limit:
             self._topics.add(topic)
         found: list[_Listener | Subscription] = []
@@ -579,29 +752,14 @@ class Bus:
             tuple(listener for listener in listeners if not listener.awaited),
             tuple(listener for listener in listeners if listener.awaited),
         )
-        if len(self._memo) >= self._memo_limit:
-            del self._memo[next(iter(self._memo))]
-        self._memo[topic] = route
+        if len(memo) >= self._memo_limit:
+            del memo[next(iter(memo))]
+        memo[topic] = route
         return route
 
 
-def _matcher(patterns: Iterable[str]) -> Callable[[str], bool]:
-    """Return whether a topic fits any of the patterns, remembered by topic for as long as it is used."""
-    tree = _Node()
-    hit = _Listener("", _ignored)
-    for pattern in patterns:
-        check_pattern(pattern)
-        tree.add(pattern.split("."), hit)
-    known: dict[str, bool] = {}
-
-    def fits(topic: str) -> bool:
-        if (answer := known.get(topic)) is None:
-            found: list[_Listener | Subscription] = []
-            tree.find(topic.split("."), found)
-            answer = known[topic] = bool(found)
-        return answer
-
-    return fits
+def _number(event: Event) -> int:
+    return event.seq
 
 
 def _log_error(name: str, topic: str, error: BaseException) -> None:

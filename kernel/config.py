@@ -20,7 +20,8 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from kernel.errors import ConfigError
+from kernel.errors import BadInput, ConfigError
+from kernel.patterns import check_pattern
 from kernel.suggest import nearest
 
 FILE_NAME = "aetherra.toml"
@@ -72,6 +73,34 @@ class StoreSettings(msgspec.Struct, frozen=True):
 
     busy_s: Seconds = 5.0
     """How long a statement waits for a lock that another process (a backup) holds."""
+    retention_days: Annotated[float, msgspec.Meta(gt=0)] = 90.0
+    """How long what is only a record is kept: durable events."""
+
+
+class EventSettings(msgspec.Struct, frozen=True):
+    """`[events]`: durable topics. How many events are kept in memory is `[limits] ring`."""
+
+    durable: tuple[str, ...] = ("user.#",)
+    """Topic patterns whose events are kept, beside those that plugins declare."""
+    kept: Count = 1_000_000
+    """Durable events that are kept; beyond it the oldest go."""
+    event_kb: Count = 64
+    """How large the data of one durable event, or of one that a client posts, may be."""
+    attempts: Count = 5
+    """How often a durable subscription calls its handler with one event, before it passes the event over."""
+    page: Count = 128
+    """Events of the past that are in memory at once for one reader: a stream that resumes, a durable subscription."""
+    answers_h: Annotated[float, msgspec.Meta(gt=0)] = 24.0
+    """How long the answer to a posted event with an Idempotency-Key is kept."""
+    answers_per_owner: Count = 10_000
+    """Such answers kept for one principal."""
+
+    def __post_init__(self) -> None:
+        for pattern in self.durable:
+            try:
+                check_pattern(pattern)
+            except BadInput as error:
+                raise ValueError(error.message) from None
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -126,6 +155,7 @@ class NetworkSettings(msgspec.Struct, frozen=True):
 
 KERNEL_SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     "store": StoreSettings,
+    "events": EventSettings,
     "limits": Limits,
     "network": NetworkSettings,
 }
@@ -313,6 +343,7 @@ class Config:
     paths: Paths
     limits: Limits
     store: StoreSettings
+    events: EventSettings
     network: NetworkSettings
     warnings: tuple[str, ...]
     """Sentences about what was given and has no effect."""

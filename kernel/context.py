@@ -21,7 +21,9 @@ from kernel.capabilities import Caller, Chain, Decision, Gate
 from kernel.clock import Clock
 from kernel.contribution import Effect, Function, Owned, Table, above
 from kernel.errors import BadInput, Denied, NotFound, TooLarge
-from kernel.events import Event
+from kernel.event_log import EventLog, Published
+from kernel.events import KERNEL_TOPICS, KERNEL_WORDS, Event
+from kernel.patterns import check_topic
 from kernel.scheduler import Scheduler, Ticket
 from kernel.services import Handle, plain
 from kernel.store import Store, StoreHandle
@@ -44,6 +46,7 @@ class House(Protocol):
     table: Table
     gate: Gate
     bus: Bus
+    event_log: EventLog
     store: Store
     scheduler: Scheduler
     workers: Any
@@ -158,7 +161,7 @@ class Context:
     @property
     def store(self) -> StoreHandle:
         """The plugin's own tables. Beneath a script's effect, a write happens exactly once."""
-        return StoreHandle(self._kernel.store, self.plugin, self._next_effect)
+        return StoreHandle(self._kernel.store, self.plugin, self._next_effect, self._owns)
 
     def _next_effect(self) -> tuple[str, int] | None:
         if self.effect_key is None or self._effects is None:
@@ -232,11 +235,43 @@ class Context:
         return plain(await owned.owner.call(function.fn, child, bound))
 
     async def publish(self, topic: str, data: Any = None) -> Event:
-        """Publish a fact. Under the plugin's own topics freely; elsewhere the chain needs `event:emit`."""
-        word = topic.partition(".")[0]
-        if self._kernel.table.topics.get(word) != self.plugin and not self._declares(word):
-            self._kernel.gate.require(self._own_chain(), f"event:emit:{topic}", ceiling=self.ceiling)
+        """Publish a fact. Under the plugin's own topics freely; elsewhere the chain needs `event:emit`.
+
+        On a durable topic this returns once the event is committed. Topics of another plugin, or of the kernel, are
+        not for anybody else to publish: `Denied`.
+        """
+        self._may_publish(topic)
         return await self._kernel.bus.publish(topic, plain(data), source=self.plugin, trace=self.trace)
+
+    async def publish_once(self, topic: str, data: Any = None, *, key: str | None) -> Published:
+        """Publish a fact for the caller, who repeats the request with the same key when no answer came.
+
+        Rights as for `publish`. Raises `Conflict` for a key that came with another topic or data before, and `TooLarge`
+        for data above `[events] event_kb`, whatever the topic.
+        """
+        self._may_publish(topic)
+        return await self._kernel.event_log.publish_for(
+            topic, plain(data), self.plugin, self.trace, owner=self.owner, key=key
+        )
+
+    def _may_publish(self, topic: str) -> None:
+        check_topic(topic)
+        if self._owns(topic):
+            return
+        word = topic.partition(".")[0]
+        holder = self._kernel.table.topics.get(word)
+        if topic in KERNEL_TOPICS or word in KERNEL_WORDS:
+            holder = "kernel"
+        if holder is not None:
+            raise Denied(
+                f"{self.plugin} may not publish {topic}: events under {word} are told by {holder} alone",
+                details={"topic": topic, "plugin": holder},
+            )
+        self._kernel.gate.require(self._own_chain(), f"event:emit:{topic}", ceiling=self.ceiling)
+
+    def _owns(self, topic: str) -> bool:
+        word = topic.partition(".")[0]
+        return self._kernel.table.topics.get(word) == self.plugin or self._declares(word)
 
     def _declares(self, word: str) -> bool:
         # While a plugin opens, the table does not list it yet.

@@ -109,6 +109,8 @@ class Subscription:
     name: str
     limit: int = 512
     when_full: Literal["drop_oldest", "drop_new", "block"] = "drop_oldest"
+    durable: bool = False
+    """At least once, from an offset of its own on, instead of the queue: `limit` and `when_full` do not count then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +176,8 @@ class Manifest:
     requires: Mapping[str, str] = field(default_factory=dict)
     topics: tuple[str, ...] = ()
     migrations: tuple[tuple[int, str, str], ...] = ()
+    durable: tuple[str, ...] = ()
+    """Patterns of those topics whose events are kept."""
 
 
 @dataclass(frozen=True, slots=True)

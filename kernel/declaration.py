@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 
-from kernel.bus import check_pattern
 from kernel.contribution import (
     Command,
     Contribution,
@@ -23,6 +22,7 @@ from kernel.contribution import (
 )
 from kernel.errors import BadInput, ContractError
 from kernel.metrics import check_names
+from kernel.patterns import check_pattern
 from kernel.versions import satisfies
 
 KINDS: Mapping[str, type[Any]] = {
@@ -67,6 +67,7 @@ def check(contribution: Contribution) -> None:
     for subscription in contribution.subscriptions:
         _check_subscription(subscription)
     _once("subscription", (f"{s.name} on {s.pattern}" for s in contribution.subscriptions))
+    _once("durable subscription", (s.name for s in contribution.subscriptions if s.durable))
     for task in contribution.tasks:
         if not inspect.iscoroutinefunction(task.fn):
             raise ContractError(f"the task {task.name!r} is no coroutine function: declare it with async def")
@@ -93,6 +94,8 @@ def _check_manifest(manifest: Manifest) -> None:
     for capability in manifest.capabilities:
         if not isinstance(capability, str):
             raise ContractError(f"capabilities holds {capability!r:.80}; expected texts such as memory:write:own")
+    for pattern in manifest.durable:
+        _check_durable(manifest, pattern)
     if not isinstance(manifest.requires, Mapping):
         raise ContractError(
             f"requires is {manifest.requires!r:.80}; expected a map from service to version range, "
@@ -104,6 +107,19 @@ def _check_manifest(manifest: Manifest) -> None:
         satisfies("1.0.0", wanted)  # raises for what is no range
 
 
+def _check_durable(manifest: Manifest, pattern: str) -> None:
+    try:
+        check_pattern(pattern)
+    except BadInput as error:
+        raise ContractError(f"durable: {error.message}") from None
+    own = (manifest.name, *manifest.topics)
+    if pattern.partition(".")[0] not in own:
+        raise ContractError(
+            f"durable holds {pattern!r}, which is not under {' or '.join(own)}: a plugin decides about its own topics; "
+            "about others the operator does ([events] durable)"
+        )
+
+
 def _check_subscription(subscription: Subscription) -> None:
     try:
         check_pattern(subscription.pattern)
@@ -111,6 +127,8 @@ def _check_subscription(subscription: Subscription) -> None:
         raise ContractError(f"{subscription.name}: {error.message}") from None
     if not isinstance(subscription.limit, int) or subscription.limit < 1:
         raise ContractError(f"{subscription.name}: limit is a number of events from 1, got {subscription.limit!r}")
+    if not isinstance(subscription.durable, bool):
+        raise ContractError(f"{subscription.name}: durable is true or false, got {subscription.durable!r:.80}")
     if subscription.when_full not in ("drop_oldest", "drop_new", "block"):
         raise ContractError(
             f"{subscription.name}: when_full is drop_oldest, drop_new or block, got {subscription.when_full!r}"

@@ -88,3 +88,6 @@ KERNEL_TOPICS: Final = frozenset(
     }
 )
 """All of the above."""
+
+KERNEL_WORDS: Final = frozenset({"kernel", "module", "capability", "hub", "stream"})
+"""First words under which nobody but the kernel and the hub publishes."""

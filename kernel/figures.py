@@ -11,6 +11,7 @@ from kernel.capabilities import Caller, Chain, Gate
 from kernel.clock import Clock
 from kernel.config import Config
 from kernel.contribution import Table
+from kernel.event_log import EventLog, EventLogStats
 from kernel.metrics import Metrics, Reading, Values, counted, gauged
 from kernel.modules import Counts, Module, Modules, Status
 from kernel.scheduler import Scheduler, SchedulerStats
@@ -27,6 +28,7 @@ class House(Protocol):
     bus: Bus
     clock: Clock
     config: Config
+    event_log: EventLog
     gate: Gate
     metrics: Metrics
     modules: Modules
@@ -48,6 +50,7 @@ def declare(house: House) -> None:
     metrics.read(lambda: house, KERNEL)
     metrics.read(house.scheduler.stats, SCHEDULER)
     metrics.read(house.bus.stats, BUS)
+    metrics.read(house.event_log.stats, EVENTS)
     metrics.read(house.store.stats, STORE)
     metrics.read(lambda: house.store.path, DATABASE)
     metrics.read(house.supervisor.stats, SUPERVISOR)
@@ -114,6 +117,36 @@ BUS: tuple[Reading[BusStats], ...] = (
     gauged("aetherra_bus_events_pending", "Events that wait for their receiver", lambda s: s.pending),
     gauged("aetherra_bus_subscribers", "Who receives events", lambda s: s.subscribers),
     gauged("aetherra_bus_topics", "Different topics seen, up to [limits] memo", lambda s: s.topics),
+)
+
+EVENTS: tuple[Reading[EventLogStats], ...] = (
+    counted("aetherra_events_durable_total", "Durable events committed", lambda s: s.committed),
+    counted("aetherra_events_unkept_total", "Events of durable topics published although not kept", lambda s: s.unkept),
+    counted("aetherra_events_again_total", "Events of a former process published again", lambda s: s.again),
+    counted("aetherra_events_pruned_total", "Durable events deleted for their age or number", lambda s: s.pruned),
+    gauged("aetherra_events_kept", "Durable events in the store", lambda s: s.kept),
+    gauged("aetherra_events_waiting", "Durable events whose commit is under way", lambda s: s.waiting),
+    gauged(
+        "aetherra_events_oldest_seconds", "Age of the oldest durable event in the store, 0 without one", lambda s: s.age
+    ),
+    counted(
+        "aetherra_events_subscription_delivered_total",
+        "Events that a durable subscription was done with, since its plugin was loaded",
+        lambda s: {one.name: one.delivered for one in s.subscriptions},
+        ("subscription",),
+    ),
+    counted(
+        "aetherra_events_subscription_dropped_total",
+        "Events that a durable subscription passed over, or that were no longer kept when their turn came",
+        lambda s: {one.name: one.dropped for one in s.subscriptions},
+        ("subscription",),
+    ),
+    gauged(
+        "aetherra_events_subscription_pending",
+        "Events that wait for a durable subscription",
+        lambda s: {one.name: one.pending for one in s.subscriptions},
+        ("subscription",),
+    ),
 )
 
 STORE: tuple[Reading[StoreStats], ...] = (

@@ -16,6 +16,7 @@ from kernel.config import Config
 from kernel.context import Context
 from kernel.contribution import Owned, Route, Table
 from kernel.errors import AetherraError, NotFound
+from kernel.event_log import EventLog
 from kernel.events import KERNEL_STARTED, KERNEL_STOPPING, POLICY_LOADED
 from kernel.folders import plugin_folders
 from kernel.generation import Generation
@@ -62,6 +63,8 @@ class Kernel:
             read_rows=limits.read_rows,
             busy_ms=round(config.store.busy_s * 1000),
         )
+        self.event_log = EventLog(self.store, self.bus, self.clock, config.events, config.store.retention_days)
+        self.store.log = self.event_log
         self.gate = Gate(self.bus, self.clock, self.metrics, lambda: self.table, kept=limits.denials_kept)
         lanes = {
             "high_priority": limits.lane_high_priority,
@@ -81,6 +84,7 @@ class Kernel:
             clock=self.clock,
             metrics=self.metrics,
             store=self.store,
+            event_log=self.event_log,
             supervisor=self.supervisor,
             config=config,
             open_s=limits.open_s,
@@ -95,6 +99,7 @@ class Kernel:
     async def start(self) -> None:
         """Open the store, load every plugin, and be ready; a plugin that fails is told of, and hinders nobody."""
         await self.store.open()
+        await self.event_log.open()
         self.switch(Table.merge([built_in(self)], version=1))
         self.bus.listen(POLICY_LOADED, self._policy_changed, name="kernel.reconsider")
         # A retired generation is proved gone by a collection. What lives as long as the hub need not be walked then; no
@@ -102,6 +107,8 @@ class Kernel:
         gc.collect()
         gc.freeze()
         await self.modules.start()
+        await self.event_log.opened()
+        self.supervisor.group("kernel").start("events", self.event_log.keep_house)
         self.state = "ready"
         self.bus.emit(KERNEL_STARTED, {"version": self.version}, source="kernel")
 
@@ -116,6 +123,7 @@ class Kernel:
         await self.modules.stop()
         await self.supervisor.stop()
         await self.workers.stop()
+        await self.event_log.close()
         await self.store.close()
         await self.bus.close()
         self.state = "stopped"

@@ -27,7 +27,9 @@ from kernel.bus import Subscription as Queue
 from kernel.capabilities import Caller, Chain, Gate
 from kernel.clock import Clock
 from kernel.contribution import Contribution, Metric, Table
+from kernel.durable_subscription import DurableReader, DurableSubscription
 from kernel.errors import AetherraError, BadInput, Conflict, LoadError, NotFound, ServiceUnavailable
+from kernel.event_log import EventLog
 from kernel.events import (
     MODULE_LEAKED,
     MODULE_LOADED,
@@ -76,8 +78,9 @@ class Module:
     clashed: bool = False
     """It failed over a claim of another plugin's or a right, and is tried again when a plugin leaves or the policy
     changes."""
-    readers: list[tuple[Reader, asyncio.Task[None]]] = field(default_factory=list)
+    readers: list[tuple[Reader | DurableReader, asyncio.Task[None]]] = field(default_factory=list)
     queues: dict[str, Queue] = field(default_factory=dict)
+    durable: dict[str, DurableSubscription] = field(default_factory=dict)
     past: Tally = field(default_factory=Tally)
     """What its retired generations did."""
     leaving: list[Tally] = field(default_factory=list)
@@ -126,6 +129,7 @@ class Modules:
         clock: Clock,
         metrics: Metrics,
         store: Store,
+        event_log: EventLog,
         supervisor: Supervisor,
         config: Any,
         open_s: float,
@@ -140,6 +144,7 @@ class Modules:
         self._clock = clock
         self._metrics = metrics
         self._store = store
+        self._event_log = event_log
         self._supervisor = supervisor
         self._config = config
         self._open_s = open_s
@@ -227,6 +232,7 @@ class Modules:
             module = served.get(id(generation))
             if module is not None:
                 await self._end_activity(module)
+                await self._close_durable(module, list(module.durable))
                 await self._close(generation)
                 module.generation, module.status = None, "unloaded"
         for task in list(self._retiring):
@@ -490,6 +496,8 @@ class Modules:
             return
         except BaseException as error:
             await self._close(newcomer)
+            if old is not None:
+                await self._declare_durable(module.name, old)
             fault = _as_load_error(error, newcomer)
             if fault is error:
                 raise
@@ -500,6 +508,7 @@ class Modules:
             module.leaving.append(old.tally)
         switched = self._history.add(newcomer, action, previous)
         await self._start_activity(module, newcomer)
+        await self._declare_durable(module.name, newcomer)
         topic = {"load": MODULE_LOADED, "reload": MODULE_RELOADED, "rollback": MODULE_ROLLED_BACK}[action]
         self._reloads.labels(module.name, "ok").inc()
         self._successes += action == "reload"
@@ -507,6 +516,12 @@ class Modules:
         self._bus.emit(topic, describe(switched), source="kernel")
         if old is not None:
             self._retire_beside(module.name, old)
+
+    async def _declare_durable(self, name: str, generation: Generation) -> None:
+        try:
+            await self._event_log.declare(name, generation.contribution.manifest.durable)
+        except AetherraError as error:
+            log.warning("%s: its topics are durable as before, since that could not be written: %s", name, error)
 
     def _waits(self, module: Module, reason: str) -> None:
         module.loads -= 1  # its number was not used
@@ -539,8 +554,36 @@ class Modules:
                 owned = merged.services.get(service)
                 if owned is not None and newcomer in (consumer, owned.owner):
                     check_protocol(protocol_methods(protocol), owned.item, owned.owner.plugin, consumer.plugin)
+        self._check_durable(newcomer, merged)
         if table.decider is not None:
             self._check_rights(newcomer)
+
+    def _check_durable(self, newcomer: Generation, merged: Table) -> None:
+        """Hold durable subscriptions to durable topics: those of the newcomer, and others' on what it declares."""
+        patterns, plugin = newcomer.contribution.manifest.durable, newcomer.plugin
+        for name, pattern in self._event_log.subscribed():
+            if name.partition(".")[0] != plugin and not self._event_log.covers_without(plugin, patterns, pattern):
+                raise LoadError(
+                    f"{plugin} no longer declares {pattern} durable, and {name} subscribes to it durably; "
+                    "keep it in durable=[...], or change that subscription first",
+                    details={"plugin": plugin, "subscription": name},
+                )
+        for subscription in newcomer.contribution.subscriptions:
+            pattern = subscription.pattern
+            if not subscription.durable or self._event_log.covers_without(plugin, patterns, pattern):
+                continue
+            holder = merged.topics.get(pattern.partition(".")[0])
+            if holder is None and pattern.partition(".")[0] not in ("*", "#"):
+                raise _Waiting(
+                    f"{subscription.name} subscribes durably to {pattern}, which neither a loaded plugin nor "
+                    "[events] durable declares durable"
+                )
+            raise LoadError(
+                f"{subscription.name} subscribes durably to {pattern}, but not every topic that fits it is durable: "
+                + (f"{holder} would have to declare it in durable=[...]" if holder else "name it in [events] durable")
+                + ", or leave out durable=True",
+                details={"plugin": plugin, "pattern": pattern},
+            )
 
     def _check_rights(self, newcomer: Generation) -> None:
         chain = Chain(Caller(newcomer.principal))
@@ -563,6 +606,9 @@ class Modules:
         newcomer.equip(self._house.own_context, collectors)
         if contribution.manifest.migrations:
             await self._store.migrate(newcomer.plugin, contribution.manifest.migrations)
+        # What it publishes while it opens is kept already; what only its predecessor declared is so until the switch.
+        before, durable = self._event_log.declared_by(newcomer.plugin), contribution.manifest.durable
+        await self._event_log.declare(newcomer.plugin, tuple(dict.fromkeys((*before, *durable))))
         try:
             async with self._clock.timeout(self._open_s):
                 await newcomer.open()
@@ -629,7 +675,8 @@ class Modules:
         group = self._supervisor.group(module.name)
         for task in generation.contribution.tasks:
             group.start(task.name, _bound(generation, task.fn), restart=task.restart)
-        wanted = {s.name + " " + s.pattern: s for s in generation.contribution.subscriptions}
+        declared = generation.contribution.subscriptions
+        wanted = {s.name + " " + s.pattern: s for s in declared if not s.durable}
         for key in [k for k in module.queues if k not in wanted]:
             module.queues.pop(key).close()
         for key, subscription in wanted.items():
@@ -642,8 +689,22 @@ class Modules:
                     when_full=subscription.when_full,
                 )
                 module.queues[key] = queue
-            reader = Reader(generation, subscription, queue, self._bus)
-            module.readers.append((reader, asyncio.create_task(reader.run(), name=f"events of {subscription.name}")))
+            self._read(module, subscription.name, Reader(generation, subscription, queue, self._bus))
+        durable = {s.name: s for s in declared if s.durable}
+        await self._close_durable(module, [name for name in module.durable if name not in durable])
+        for name, subscription in durable.items():
+            state = module.durable.get(name)
+            if state is None:
+                state = DurableSubscription(name, subscription.pattern, self._event_log, self._clock, self._bus)
+                module.durable[name] = state
+            state.change(subscription.pattern)
+            self._read(module, name, DurableReader(generation, subscription, state, self._bus, self._clock))
+
+    def _read(self, module: Module, name: str, reader: Reader | DurableReader) -> None:
+        module.readers.append((reader, asyncio.create_task(reader.run(), name=f"events of {name}")))
+
+    async def _close_durable(self, module: Module, names: Sequence[str]) -> None:
+        await asyncio.gather(*(module.durable.pop(name).close() for name in names))
 
     async def _end_activity(self, module: Module) -> None:
         await self._supervisor.group(module.name).stop()
@@ -701,6 +762,7 @@ class Modules:
         for queue in module.queues.values():
             queue.close()
         module.queues.clear()
+        await self._close_durable(module, list(module.durable))
         self._bus.emit(MODULE_UNLOADED, {"plugin": module.name, "reason": reason}, source="kernel")
         self._retire_beside(module.name, generation)
 

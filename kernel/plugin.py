@@ -67,7 +67,8 @@ class Plugin:
 
     `capabilities` are the rights it uses of others (`"memory:write:own"`); `requires` maps a service it cannot do
     without to a version range (`{"memory": ">=1.0"}`, `""` for any); `topics` are first words of topics that it
-    publishes under besides its own name; `migrations` are the statements that make its tables, in the order
+    publishes under besides its own name, and `durable` patterns of its topics whose events are kept in the store
+    (`["note.*"]`); `migrations` are the statements that make its tables, in the order
     in which they came to be, or the name of a folder of `NNN_name.sql` files beside it.
     """
 
@@ -81,6 +82,7 @@ class Plugin:
         capabilities: Sequence[str] = (),
         requires: Mapping[str, str] | None = None,
         topics: Sequence[str] = (),
+        durable: Sequence[str] = (),
         migrations: str | Sequence[str] = (),
     ) -> None:
         if not NAME.match(name) or "__" in name:
@@ -98,6 +100,7 @@ class Plugin:
         self.capabilities = tuple(capabilities)
         self.requires = dict(requires or {})
         self.topics = tuple(topics)
+        self.durable = tuple(durable)
         self.migrations = migrations
         self._functions: list[Function] = []
         self._doors: list[tuple[str, str, Callable[..., Any], dict[str, Any]]] = []
@@ -253,12 +256,18 @@ class Plugin:
         *,
         limit: int = 512,
         when_full: Literal["drop_oldest", "drop_new", "block"] = "drop_oldest",
+        durable: bool = False,
     ) -> Callable[[F], F]:
-        """Call the function (ctx, event's data) for events whose topic fits; its argument's type says what is read."""
+        """Call the function (ctx, event's data) for events whose topic fits; its argument's type says what is read.
+
+        With `durable=True`, on durable topics only, each event reaches the function at least once and in order, also
+        after a crash or a while without the plugin; where the function raises, it is called again.
+        """
 
         def collect(fn: F) -> F:
             name = f"{self.name}.{fn.__name__}"
-            self._subscriptions.append(Subscription(pattern, fn, Signature.of(fn), name, limit, when_full))
+            declared = Subscription(pattern, fn, Signature.of(fn), name, limit, when_full, durable)
+            self._subscriptions.append(declared)
             return fn
 
         return collect
@@ -394,6 +403,7 @@ class Plugin:
             self.requires,
             self.topics,
             tuple(sorted(migrations)),
+            self.durable,
         )
 
     def _numbered(

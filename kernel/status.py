@@ -17,6 +17,7 @@ from kernel.capabilities import Gate
 from kernel.clock import Clock, iso
 from kernel.config import Config
 from kernel.contribution import Contribution, Manifest, Service, ServiceMethod
+from kernel.event_log import EventLog
 from kernel.generation import Generation
 from kernel.history import describe
 from kernel.loader import Source
@@ -41,6 +42,7 @@ class Measured(Protocol):
     bus: Bus
     clock: Clock
     config: Config
+    event_log: EventLog
     gate: Gate
     metrics: Metrics
     modules: Modules
@@ -96,8 +98,8 @@ class KernelStatus:
 
     @needs("metrics:read")
     async def bus(self, ctx: Any) -> dict[str, Any]:
-        """Return the event bus's figures."""
-        return dict(plain(self._measured.bus.stats()))
+        """Return the event bus's figures; those of durable topics stand under `durable`."""
+        return dict(plain(self._measured.bus.stats())) | {"durable": plain(self._measured.event_log.stats())}
 
     @needs("metrics:read")
     async def store(self, ctx: Any) -> dict[str, Any]:
@@ -189,6 +191,7 @@ class ModuleControl:
             "services": [service.name for service in contribution.services],
             "tasks": [task.name for task in contribution.tasks],
             "subscriptions": [subscription.pattern for subscription in contribution.subscriptions],
+            "durable": list(manifest.durable),
             "calls": tally.calls,
             "errors": tally.errors,
             "busy_s": round(tally.busy_s, 6),

@@ -36,6 +36,7 @@ from kernel.errors import BadInput, Conflict, Overloaded, ServiceUnavailable, St
 from kernel.long_reads import LongReads
 from kernel.migrations import Migration
 from kernel.namespaces import Guard, check_namespace
+from kernel.outbox import Draft, Outbox
 from kernel.sqlite_file import Params, check_header, insist, mapped, read_only, undo
 from kernel.transaction import Tx, bounded, fetch
 
@@ -63,7 +64,19 @@ class StoreStats(msgspec.Struct, frozen=True):
 class _Item:
     """One waiting write, and how it ended."""
 
-    __slots__ = ("effect", "error", "events", "fn", "future", "migrating", "namespace", "result", "trace")
+    __slots__ = (
+        "drafts",
+        "effect",
+        "error",
+        "events",
+        "fn",
+        "future",
+        "migrating",
+        "namespace",
+        "owns",
+        "result",
+        "trace",
+    )
 
     def __init__(
         self,
@@ -74,7 +87,9 @@ class _Item:
         *,
         trace: str = "",
         migrating: bool = False,
+        owns: Callable[[str], bool] | None = None,
     ) -> None:
+        self.owns = owns
         self.fn = fn
         self.namespace = namespace
         self.effect = effect
@@ -84,6 +99,7 @@ class _Item:
         self.result: Any = None
         self.error: BaseException | None = None
         self.events: list[tuple[str, Any]] = []
+        self.drafts: list[Draft] = []
 
 
 class Store:
@@ -112,6 +128,8 @@ class Store:
     ) -> None:
         self.path = Path(path)
         self.read_rows = read_rows
+        self.log: Outbox | None = None
+        """Where events of durable topics go; set before the store is opened."""
         self._clock = clock
         self._bus = bus
         self._limit = queue
@@ -183,7 +201,13 @@ class Store:
     # -- writing
 
     async def write(
-        self, fn: Callable[[Tx], T], *, namespace: str, effect: EffectKey | None = None, trace: str = ""
+        self,
+        fn: Callable[[Tx], T],
+        *,
+        namespace: str,
+        effect: EffectKey | None = None,
+        trace: str = "",
+        owns: Callable[[str], bool] | None = None,
     ) -> T:
         """Run `fn(tx)` in the writer's thread, under a savepoint, and return its result once that is committed.
 
@@ -196,7 +220,11 @@ class Store:
         """
         check_namespace(namespace)
         known = None if effect is None else effects.identify(effect, namespace, fn)
-        return await self._submit(fn, namespace, known, trace=trace)  # type: ignore[no-any-return]
+        return await self._submit(fn, namespace, known, trace=trace, owns=owns)  # type: ignore[no-any-return]
+
+    def submit(self, fn: Callable[[Tx], T], *, namespace: str) -> asyncio.Future[T]:
+        """Queue a write from synchronous code and return what will become of it. Raises like `write`."""
+        return self._enqueue(fn, namespace)
 
     async def forget_effects(self, prefix: str, *, batch: int = 1_000) -> int:
         """Delete the effects whose key begins with `prefix`, at most `batch` of them; return how many those were."""
@@ -237,7 +265,20 @@ class Store:
         *,
         trace: str = "",
         migrating: bool = False,
+        owns: Callable[[str], bool] | None = None,
     ) -> Any:
+        return await self._enqueue(fn, namespace, effect, trace=trace, migrating=migrating, owns=owns)
+
+    def _enqueue(
+        self,
+        fn: Callable[[Tx], Any],
+        namespace: str,
+        effect: Effect | None = None,
+        *,
+        trace: str = "",
+        migrating: bool = False,
+        owns: Callable[[str], bool] | None = None,
+    ) -> asyncio.Future[Any]:
         if self._state != "open" or self._loop is None:
             raise ServiceUnavailable(f"the store is {self._state}", details={"service": "store"})
         if self._depth >= self._limit:
@@ -245,16 +286,19 @@ class Store:
                 f"{self._limit} writes wait for the store, which is its bound; try again in a second",
                 details={"queue": self._depth},
             )
-        item = _Item(fn, namespace, effect, self._loop.create_future(), trace=trace, migrating=migrating)
+        item = _Item(fn, namespace, effect, self._loop.create_future(), trace=trace, migrating=migrating, owns=owns)
         self._depth += 1
         self._items.put(item)
-        return await item.future
+        return item.future
 
     def _settle(self, group: list[_Item]) -> None:
         """On the loop, after the commit: events first, then the callers."""
         self._depth -= len(group)
         if self._reader_guard is not None and any(item.migrating for item in group):
             self._reader_guard.forget()
+        drafts = [draft for item in group if item.error is None for draft in item.drafts]
+        if drafts and self.log is not None:
+            self.log.deliver(drafts)
         for item in group:
             if item.error is None and self._bus is not None:
                 for topic, data in item.events:
@@ -310,7 +354,7 @@ class Store:
             insist(connection, "foreign_keys", "ON", 1)
             connection.execute("PRAGMA cell_size_check=ON")
             connection.execute("PRAGMA journal_size_limit=67108864")
-            for statement in (migrations.TABLE, effects.TABLE):
+            for statement in (migrations.TABLE, effects.TABLE, *(self.log.tables if self.log is not None else ())):
                 connection.execute(statement)
             connection.set_progress_handler(lambda: time.monotonic() > self._item_until, _STEPS)
             self._writer_guard = Guard(connection, writes=True)
@@ -325,6 +369,7 @@ class Store:
         assert connection is not None
         begun: list[_Item] = []
         left: list[_Item] = []
+        drafts: list[Draft] = []
         error: BaseException | None = None
         self._item_until = math.inf
         try:
@@ -343,6 +388,7 @@ class Store:
                 if not savepoints and item.error is not None:
                     connection.execute("ROLLBACK")
             if connection.in_transaction:
+                drafts = self._write_events(connection, begun)
                 crashpoint("store.before_commit")
                 start = time.perf_counter()
                 connection.execute("COMMIT")
@@ -351,8 +397,17 @@ class Store:
         except BaseException as failed:
             error, begun = failed, group
             undo(connection)
+            if drafts and self.log is not None:
+                self.log.undone()
         self._finish(begun, error)
         return left
+
+    def _write_events(self, connection: sqlite3.Connection, items: list[_Item]) -> list[Draft]:
+        """Write the durable events of the group, as its last statements, and return them."""
+        drafts = [draft for item in items if item.error is None for draft in item.drafts]
+        if drafts and self.log is not None:
+            self.log.write(connection, drafts)
+        return drafts
 
     def _finish(self, group: list[_Item], error: BaseException | None) -> None:
         if error is not None:
@@ -384,6 +439,9 @@ class Store:
             item.namespace,
             read_rows=self.read_rows,
             has_bus=self._bus is not None,
+            log=self.log,
+            owns=item.owns,
+            trace=item.trace,
             migrating=item.migrating,
         )
         if savepoints:
@@ -395,7 +453,7 @@ class Store:
             else:
                 now, run = self._clock.now(), partial(_called, item.fn, tx)
                 item.result = effects.once(connection, item.effect, run, at=now, largest=self._effect_bytes)
-            item.events = tx.events
+            item.events, item.drafts = tx.events, tx.drafts
         except BaseException as error:
             item.error = mapped(error, self.path)
         finally:
@@ -485,18 +543,27 @@ class Store:
 class StoreHandle:
     """The store as one plugin has it, as `ctx.store`: the same calls, in its own namespace.
 
-    `effect_source` returns the key and number of the next write when the plugin works beneath a durable call.
+    `effect_source` returns the key and number of the next write when the plugin works beneath a durable call, and
+    `owns` tells whether a topic is one of the plugin's own: a write publishes no others.
     """
 
-    def __init__(self, store: Store, namespace: str, effect_source: Callable[[], EffectKey | None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        namespace: str,
+        effect_source: Callable[[], EffectKey | None],
+        owns: Callable[[str], bool] | None = None,
+    ) -> None:
         check_namespace(namespace)
         self._store = store
         self._namespace = namespace
         self._effect_source = effect_source
+        self._owns = owns
 
     async def write(self, fn: Callable[[Tx], T]) -> T:
         """Run `fn(tx)` under a savepoint and return its result once it is committed. See `Store.write`."""
-        return await self._store.write(fn, namespace=self._namespace, effect=self._effect_source())
+        effect = self._effect_source()
+        return await self._store.write(fn, namespace=self._namespace, effect=effect, owns=self._owns)
 
     def one(self, sql: str, params: Params = ()) -> sqlite3.Row | None:
         """Return the first row of a point read, or None. See `Store.one`."""

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from kernel.bus import check_topic
-from kernel.errors import NotAvailable, TooLarge
+from kernel.errors import Denied, NotAvailable, TooLarge
 from kernel.namespaces import Guard
+from kernel.outbox import Draft, Outbox
+from kernel.patterns import check_topic
+from kernel.services import plain
 from kernel.sqlite_file import Params
 
 
 class Tx:
     """What `fn` of `Store.write` works with, in the writer's thread, under a savepoint; useless once it returned."""
 
-    __slots__ = ("_connection", "_guard", "_has_bus", "_migrating", "_namespace", "_open", "_read_rows", "events")
+    __slots__ = (
+        "_connection",
+        "_guard",
+        "_has_bus",
+        "_log",
+        "_migrating",
+        "_namespace",
+        "_open",
+        "_owns",
+        "_read_rows",
+        "_trace",
+        "drafts",
+        "events",
+    )
 
     def __init__(
         self,
@@ -25,6 +40,9 @@ class Tx:
         *,
         read_rows: int,
         has_bus: bool,
+        log: Outbox | None = None,
+        owns: Callable[[str], bool] | None = None,
+        trace: str = "",
         migrating: bool = False,
     ) -> None:
         self._connection = connection
@@ -34,7 +52,11 @@ class Tx:
         self._namespace = namespace
         self._migrating = migrating
         self._open = True
+        self._log = log
+        self._owns = owns
+        self._trace = trace
         self.events: list[tuple[str, Any]] = []
+        self.drafts: list[Draft] = []
 
     def execute(self, sql: str, params: Params = ()) -> sqlite3.Cursor:
         """Run one statement on the namespace's own tables; rows answer to index and name."""
@@ -59,11 +81,25 @@ class Tx:
         return fetch(self.execute(sql, params), limit, self._read_rows)
 
     def publish(self, topic: str, data: Any = None) -> None:
-        """Publish an event once this write is committed; it is dropped when the write fails."""
+        """Publish an event once this write is committed; it is dropped when the write fails.
+
+        On a durable topic its row is part of this very write, so that not even a crash comes between the two: what was
+        not delivered before it is published at the next start. Durable events of a write come before its others. Raises
+        `Denied` for a topic that is not the plugin's own: whose right would be asked for in the writer's thread?
+        """
         check_topic(topic)
+        if self._owns is not None and not self._owns(topic):
+            raise Denied(
+                f"a write of {self._namespace} publishes under its own topics, not {topic}; publish that after the "
+                "write with ctx.publish, which asks for the right",
+                details={"topic": topic},
+            )
         if not self._has_bus:
             raise NotAvailable("this store was made without a bus; events of a write need one")
-        self.events.append((topic, data))
+        if self._log is not None and self._log.keeps(topic):
+            self.drafts.append(self._log.draft(topic, plain(data), self._namespace, self._trace))
+        else:
+            self.events.append((topic, data))
 
     def end(self) -> None:
         """Make it useless: the function of the write has returned."""
