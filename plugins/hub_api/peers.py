@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+import msgspec
 
-from kernel import NotAvailable, Plugin
+from kernel import Plugin
+
+
+class Needed(msgspec.Struct):
+    """What would make it available."""
+
+    needs: str
+
+
+class NotYet(msgspec.Struct):
+    """That hubs do not know each other in this version."""
+
+    error: str
+    details: Needed
+    code: str
 
 
 def add(p: Plugin) -> None:
     """Collect the doors on `p`."""
-    p.post("/api/peers/announce", needs="system:read", effect="free", documented=True)(announce)
-    p.post("/api/peers/sync", needs="system:read", effect="free", documented=True)(sync)
+    for path, answer in (("announce", announce), ("sync", sync)):
+        p.post(f"/api/peers/{path}", needs="system:read", effect="free", status=501, documented=True, raises=())(answer)
 
 
-async def announce() -> NoReturn:
+async def announce() -> NotYet:
     """Say that hubs cannot be announced to each other yet."""
-    raise _missing()
+    return _not_yet()
 
 
-async def sync() -> NoReturn:
+async def sync() -> NotYet:
     """Say that hubs do not share data yet."""
-    raise _missing()
+    return _not_yet()
 
 
-def _missing() -> NotAvailable:
-    return NotAvailable(
-        "Federation not yet implemented",
-        code="NOT_IMPLEMENTED",
-        details={"needs": "a cluster: no setting of this version makes hubs known to each other"},
-    )
+def _not_yet() -> NotYet:
+    needs = "a cluster: no setting of this version makes hubs known to each other"
+    return NotYet("Federation not yet implemented", Needed(needs), "NOT_IMPLEMENTED")

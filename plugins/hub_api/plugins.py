@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from kernel import Context, NotAvailable, Plugin
+from kernel import Conflict, Context, LoadError, NotAvailable, NotFound, Plugin
 
 
 class Drops(Protocol):
@@ -51,8 +51,12 @@ class Result(msgspec.Struct):
 def add(p: Plugin) -> None:
     """Collect the doors on `p`."""
     p.uses("modules")(Drops)
-    p.post("/api/plugins/register", needs="plugin:manage", effect="compensable", status=201, documented=True)(register)
-    p.delete("/api/plugins/{name}", needs="plugin:manage", effect="compensable")(remove_plugin)
+    manages: dict[str, Any] = {"needs": "plugin:manage", "effect": "compensable"}
+    refusals = (NotFound, Conflict, LoadError)
+    p.post("/api/plugins/register", **manages, status=201, documented=True, raises=(*refusals, "NOT_IMPLEMENTED"))(
+        register
+    )
+    p.delete("/api/plugins/{name}", **manages, raises=refusals)(remove_plugin)
     p.post("/api/plugins/{name}/actions/{action}", needs="plugin:read")(act)
 
 

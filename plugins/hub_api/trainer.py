@@ -34,7 +34,7 @@ class TrainerStatus(msgspec.Struct):
 def add(p: Plugin) -> None:
     """Collect the doors on `p`."""
     p.uses("executions")(Counted)
-    p.get("/api/trainer/status", needs="job:read:own", documented=True)(trainer_status)
+    p.get("/api/trainer/status", needs="job:read:own", documented=True, raises=())(trainer_status)
 
 
 async def trainer_status(ctx: Context) -> TrainerStatus:

@@ -227,6 +227,15 @@ def test_every_operation_of_the_bundled_plugins_says_what_it_returns(whole: Whol
     assert bare == [("get", "/api/openapi.json"), ("get", "/openapi.json")]
 
 
+def test_only_what_is_documented_as_not_implemented_has_no_answer_of_success(whole: Whole) -> None:
+    failing = [
+        (method, path)
+        for method, path, operation in operations(whole.document)
+        if not any(status < "400" for status in operation["responses"])
+    ]
+    assert failing == [("post", "/api/peers/announce"), ("post", "/api/peers/sync")]
+
+
 def test_every_number_in_a_query_is_bounded(whole: Whole) -> None:
     document = whole.document
     unbounded = []
