@@ -1,13 +1,13 @@
 """One event to many clients: encoded once for all, one write for each and turn of the loop, bounded for the slow.
 
 A client that is behind keeps a bounded queue; beyond it the client is cut and told where to resume. Whoever resumes
-gets what the ring still holds, and is told when something is missing.
+gets what the store and the ring still hold, and is told when something is missing.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -16,7 +16,7 @@ from aiohttp import web
 from hub.answer import encode
 from hub.limits import KB, Connection
 from hub.settings import HubSettings
-from kernel import BadInput, Bus, Event, EventStream, iso
+from kernel import BadInput, Bus, Event, EventStream, Replay, iso
 
 CHUNK = 64 * KB
 """How much of a backlog is joined into one write."""
@@ -307,56 +307,72 @@ class Fanout:
 
 
 class Backlog:
-    """What a client is sent before live events: the opening, word of a gap, and the events since its last one."""
+    """What a client is sent before live events: the opening, word of a gap, and the events since its last one.
 
-    def __init__(
-        self,
-        stream: EventStream,
-        since: int | None,
-        past: list[Event],
-        gap: bool,
-        client: Client,
-        *,
-        resumed: bool,
-    ) -> None:
+    `early` gives what is to be sent before the client is let in among the readers, a page at a time; `rest` what is
+    left then, without a wait. `over` turns true with the event that the stream was to last until.
+    """
+
+    def __init__(self, stream: EventStream, replay: Replay | None, *, since: int | None, resumed: bool) -> None:
         known = since if resumed and since is not None else 0
-        opening = [event for event in stream.opening if event.seq == 0 or event.seq > known]
-        shown = {event.seq for event in opening if event.seq > 0}
+        self._stream = stream
+        self._replay = replay
         self._since = since
-        self._gap = gap
-        self._opening = opening
-        self._past = [event for event in past if event.seq not in shown and client.fits(event)]
+        self._opening = [event for event in stream.opening if event.seq == 0 or event.seq > known]
+        self._shown = {event.seq for event in self._opening if event.seq > 0}
+        self._told = False
         self.over = False
-        for events in (self._opening, self._past):
-            for index, event in enumerate(events):
-                if event.topic in stream.until:
-                    del events[index + 1 :]
-                    self.over = True
-                    break
-            if self.over and events is self._opening:
-                self._past = []
-                break
 
-    def blocks(self) -> Iterator[tuple[int, bytes]]:
-        """Yield messages joined to blocks of some 64 KiB, each with the number of its last event."""
-        parts: list[bytes] = []
-        size = 0
-        last = 0
-        for seq, block in self._messages():
-            parts.append(block)
-            size += len(block)
-            last = max(last, seq)
-            if size >= CHUNK:
-                yield last, b"".join(parts)
-                parts, size = [], 0
-        if parts:
-            yield last, b"".join(parts)
+    async def early(self) -> AsyncIterator[tuple[int, bytes]]:
+        """Yield what comes from the store, and while the ring holds more than a page of it, from there."""
+        while self._replay is not None and not (self.over or self._replay.near):
+            for block in _joined(self._messages(await self._replay.page())):
+                yield block
 
-    def _messages(self) -> Iterator[tuple[int, bytes]]:
-        for event in self._opening:
-            yield event.seq, frame(event)
-        if self._gap:
+    def rest(self) -> Iterator[tuple[int, bytes]]:
+        """Return what is left, up to the newest event: live ones are to be let in before anything is awaited."""
+        left = [] if self._replay is None or self.over else self._replay.rest()
+        return _joined(self._messages(left))
+
+    def _messages(self, page: list[Event]) -> list[Event | bytes]:
+        """Return the messages of a page, and before the first one those of the beginning."""
+        messages: list[Event | bytes] = []
+        opening, self._opening = self._opening, []
+        self._add(messages, opening)
+        if self._replay is not None and self._replay.gap and not (self.over or self._told):
+            self._told = True
             text = "some events after the one asked for are no longer kept"
-            yield 0, message(GAP, {"type": "gap", "message": text, "since": self._since})
-        for event in self._past:
-            yield event.seq, frame(event)
+            messages.append(message(GAP, {"type": "gap", "message": text, "since": self._since}))
+        self._add(messages, [event for event in page if event.seq not in self._shown and fits(self._stream, event)])
+        return messages
+
+    def _add(self, messages: list[Event | bytes], events: list[Event]) -> None:
+        for event in events:
+            if self.over:
+                return
+            messages.append(event)
+            self.over = event.topic in self._stream.until
+
+
+def fits(stream: EventStream, event: Event) -> bool:
+    """Tell whether the event's data has the values that the stream asks for."""
+    if not stream.where:
+        return True
+    data = event.data
+    return isinstance(data, dict) and all(data.get(key) == value for key, value in stream.where.items())
+
+
+def _joined(messages: list[Event | bytes]) -> Iterator[tuple[int, bytes]]:
+    """Yield messages joined to blocks of some 64 KiB, each with the number of its last event."""
+    parts: list[bytes] = []
+    size = last = 0
+    for one in messages:
+        block = one if isinstance(one, bytes) else frame(one)
+        parts.append(block)
+        size += len(block)
+        last = last if isinstance(one, bytes) else max(last, one.seq)
+        if size >= CHUNK:
+            yield last, b"".join(parts)
+            parts, size = [], 0
+    if parts:
+        yield last, b"".join(parts)

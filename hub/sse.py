@@ -17,7 +17,7 @@ from hub.dispatch import Match
 from hub.errors import failure_of
 from hub.fanout import ERROR, Backlog, Client, Fanout, Line, message
 from hub.settings import HubSettings
-from kernel import BadInput, Bus, Event, EventStream, Overloaded
+from kernel import AetherraError, BadInput, Bus, EventStream, Overloaded, Replay
 
 FIRST_S = 0.1
 """How long the head of a stream of values waits for the first one, so that an error at once is still a status."""
@@ -102,11 +102,15 @@ class Streams:
         client: Client | None = None
         try:
             await response.prepare(request)
+            line = Line(request)
+            backlog = Backlog(stream, self._past(stream, since), since=since, resumed=asked is not None)
+            if not await self._sent_early(backlog, line, match):
+                return response
             # From here to `run` nothing waits, so that no event falls between the ring and the live ones.
-            client = Client(stream, self._bus.position, self._settings, Line(request))
-            backlog = Backlog(stream, since, *self._past(stream, since), client, resumed=asked is not None)
+            client = Client(stream, self._bus.position, self._settings, line)
+            rest = backlog.rest()
             feed.clients[client] = self._open[client] = None
-            await client.run(backlog.blocks(), over=backlog.over)
+            await client.run(rest, over=backlog.over)
         finally:
             if client is not None:
                 self._open.pop(client, None)
@@ -116,8 +120,36 @@ class Streams:
             await _stop(response)
         return response
 
-    def _past(self, stream: EventStream, since: int | None) -> tuple[list[Event], bool]:
-        return ([], False) if since is None else self._bus.since(since, stream.topics)
+    def _past(self, stream: EventStream, since: int | None) -> Replay | None:
+        return None if since is None else self._bus.replay(since, stream.topics)
+
+    async def _sent_early(self, backlog: Backlog, line: Line, match: Match) -> bool:
+        """Send the part of the backlog that is waited for; False when the stream has ended with that."""
+        task = asyncio.current_task()
+        assert task is not None
+        state = Values(task)
+        self._open[state] = None
+        place = 0
+        try:
+            async for seq, block in backlog.early():
+                place = max(place, seq)
+                line.write(block)
+                await line.drain()
+        except asyncio.CancelledError:
+            if not state.interrupted:
+                raise
+        except AetherraError as error:
+            resume = {"resume": place} if place else {}
+            state.last = message(ERROR, error_data(error, where=_name(match)) | resume)
+        finally:
+            self._open.pop(state, None)
+            state.calm()
+        if state.last is None:
+            return True
+        if not line.gone:
+            line.write(state.last)
+            await line.drain()
+        return False
 
     # Values of a handler -----------------------------------------------------------------------------------------
 

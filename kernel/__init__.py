@@ -32,6 +32,7 @@ from kernel.hookspecs import hookimpl
 from kernel.kernel import Kernel
 from kernel.metrics import Reading, counted, gauged
 from kernel.plugin import Plugin, needs
+from kernel.replay import Replay
 from kernel.scheduler import Ticket
 from kernel.signature import Binder, MessageDecoder, Parameter, Signature
 from kernel.socket import Socket, SocketError, SocketEvent, SocketGap
@@ -80,7 +81,9 @@ __all__ = [
     "PluginError",
     "Pool",
     "Program",
+    "Published",
     "Reading",
+    "Replay",
     "Reply",
     "Route",
     "ServiceUnavailable",

@@ -325,12 +325,16 @@ async def running_hub(
     policy: str = ALLOW_ALL,
     plugins: Mapping[str, str] | None = None,
     limits: Mapping[str, Any] | None = None,
+    events: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Running]:
-    """Run a hub in `home` with the probe and `plugins`; `settings` are those of `[hub]`, `limits` of `[limits]`."""
+    """Run a hub in `home` with the probe and `plugins`; `settings` are those of `[hub]`, `limits` of `[limits]`, and
+    `events` of `[events]`.
+    """
     sources = {"probe": PROBE, "allow_all": policy, **(plugins or {})}
     overrides = {f"hub.{name}": value for name, value in {"port": 0, **settings}.items()}
     overrides |= {f"limits.{name}": value for name, value in (limits or {}).items()}
+    overrides |= {f"events.{name}": value for name, value in (events or {}).items()}
     config = kernel_config(home, plugins=sources, overrides=overrides, sections={"hub": HubSettings})
     server = Server(Kernel(config))
     await server.start()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -110,6 +112,87 @@ async def test_whoever_asks_for_more_than_is_kept_is_told_of_the_gap_first(hub: 
     assert (first["event"], first["data"]["type"]) == ("stream.gap", "gap")
     assert "id" not in first
     assert second["event"] == "probe.made"
+
+
+async def test_a_client_resumes_over_a_restart_and_gets_every_durable_event_once_and_in_order(
+    start_hub: Any, tmp_path: Path
+) -> None:
+    sent = []
+    first = await start_hub(home=tmp_path / "home")
+    for n in range(300):
+        sent.append((await first.kernel.bus.publish("user.note", n)).seq)
+    await first.server.stop()
+    hub = await start_hub(home=tmp_path / "home", limits={"ring": 50})
+    for n in range(300, 600):
+        sent.append((await hub.kernel.bus.publish("user.note", n)).seq)
+    headers = {"Last-Event-ID": str(sent[9])}
+    async with hub.stream("/api/probe/watch?topics=user.%23", headers=headers) as stream:
+        got = [await stream.message() for _ in sent[10:]]
+        sent.append((await hub.kernel.bus.publish("user.note", 600)).seq)
+        got.append(await stream.message())
+    assert [int(m["id"]) for m in got] == sent[10:]
+    assert [m["data"]["data"] for m in got] == list(range(10, 601))
+
+
+async def test_only_the_wanted_events_of_the_past_are_sent_and_the_stream_may_end_among_them(start_hub: Any) -> None:
+    hub = await start_hub(limits={"ring": 5})
+    start = hub.kernel.bus.position
+    for n in range(400):
+        topic = "user.over" if n == 300 else "user.step"
+        await hub.kernel.bus.publish(topic, {"run": "ab"[n % 2], "n": n})
+    path = f"/api/probe/watch?topics=user.%23&run=a&until=user.over&since={start}"
+    async with hub.stream(path) as stream:
+        got = [await stream.message() for _ in range(151)]
+        assert [m["data"]["data"]["n"] for m in got] == list(range(0, 301, 2))
+        assert await stream.message() is None
+    await drained(hub)
+
+
+async def test_a_slow_client_that_resumes_holds_a_page_and_still_misses_nothing(start_hub: Any) -> None:
+    hub = await start_hub(limits={"ring": 5})
+    start = hub.kernel.bus.position
+    size, count = 50_000, 200
+    for n in range(count):
+        await hub.kernel.bus.publish("user.big", str(n).rjust(size))
+    reader, writer = await slow_connection(hub, f"/api/probe/watch?topics=user.%23&since={start}")
+    await attached(hub)
+    for n in range(count, count + 20):  # while the slow one is at its first page, and out of the ring again
+        await hub.kernel.bus.publish("user.big", str(n).rjust(size))
+    text = b""
+    while f' {count + 19}"'.encode() not in text:
+        text += await reader.read(1_000_000)
+    seen = [int(found) for found in re.findall(rb'" +(\d+)","source', text)]
+    assert seen == list(range(count + 20))
+    assert b"stream.gap" not in text
+    writer.close()
+    await asyncio.gather(writer.wait_closed(), return_exceptions=True)
+
+
+async def test_what_retention_took_is_told_as_a_gap(start_hub: Any) -> None:
+    hub = await start_hub(limits={"ring": 5}, events={"kept": 10})
+    start = hub.kernel.bus.position
+    for n in range(30):
+        await hub.kernel.bus.publish("user.note", n)
+    async with hub.stream(f"/api/probe/watch?topics=user.%23&since={start}") as stream:
+        assert [(await stream.message())["data"]["data"] for _ in range(30)] == list(range(30))
+    assert await hub.kernel.event_log.prune() == 20
+    async with hub.stream(f"/api/probe/watch?topics=user.%23&since={start}") as stream:
+        assert (await stream.message())["event"] == "stream.gap"
+        assert [(await stream.message())["data"]["data"] for _ in range(10)] == list(range(20, 30))
+
+
+async def test_a_stream_that_cannot_read_the_past_ends_with_the_reason(start_hub: Any) -> None:
+    hub = await start_hub(limits={"ring": 5})
+    start = hub.kernel.bus.position
+    for n in range(30):
+        await hub.kernel.bus.publish("user.note", n)
+    hub.kernel.store._long._closed = True
+    async with hub.stream(f"/api/probe/watch?topics=user.%23&since={start}") as stream:
+        last = await stream.message()
+        assert (last["event"], last["data"]["code"]) == ("error", "SERVICE_UNAVAILABLE")
+        assert await stream.message() is None
+    hub.kernel.store._long._closed = False
+    await drained(hub)
 
 
 async def test_a_wrong_resume_id_is_a_400(hub: Any) -> None:
