@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from hub.plugin_verbs import plugin_group
+
 if TYPE_CHECKING:
     from hub.console import HubTerminal
     from hub.serve import Server
@@ -216,6 +218,9 @@ def events_verb(ctx: click.Context, topics: str, home: Path | None, as_json: boo
                 terminal.print(f"{event['time']}  {event['topic']}  {msgspec.json.encode(event['data']).decode()}")
 
     talk(ctx, home, as_json, follow)
+
+
+aether.add_command(plugin_group(folders, lambda ctx, given: load_config(merged(ctx.parent or ctx, given))))
 
 
 def shown_of(module: Mapping[str, Any], column: str) -> Any:

@@ -10,6 +10,7 @@ import asyncio
 import inspect
 import logging
 import time
+import typing
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -330,15 +331,25 @@ class Reader:
 def bind_event(subscription: Subscription, event: Event) -> dict[str, Any]:
     """Return the arguments of an event handler: the whole `Event` where it asks for one, else the event's data.
 
-    A handler with one parameter of a Struct type reads the data into it; a handler with several names fields of it.
+    A handler with one parameter reads the data into its type, a Struct or a map; where it is a map and the type takes
+    none, the field of the parameter's name. A handler with several parameters reads the fields of their names.
     """
-    signature = subscription.signature
+    signature, data = subscription.signature, plain(event.data)
     parameters = signature.parameters
     if len(parameters) == 1:
         only = parameters[0]
         if only.type is Event:
             return {only.name: event}
-        values = {only.field: plain(event.data)}
-        return signature.part([only.field], lax=False, extras=True).bind(values)
-    data = event.data if isinstance(event.data, dict) else {}
-    return signature.part([p.field for p in parameters], lax=False, extras=True).bind(data)
+        try:
+            return signature.part([only.field], lax=False, extras=True).bind({only.field: data})
+        except BadInput:
+            if not isinstance(data, dict) or not (only.field in data or _is_scalar(only.type)):
+                raise
+    fields = data if isinstance(data, dict) else {}
+    return signature.part([p.field for p in parameters], lax=False, extras=True).bind(fields)
+
+
+def _is_scalar(kind: Any) -> bool:
+    if typing.get_origin(kind) is typing.Annotated:
+        return _is_scalar(typing.get_args(kind)[0])
+    return kind in (str, int, float, bool)

@@ -91,6 +91,10 @@ class Plugin:
             )
         if name in RESERVED:
             raise ContractError(f"plugin name {name!r} is reserved; choose another")
+        if name.startswith("test_") or name == "conftest":
+            raise ContractError(
+                f"plugin name {name!r}: a file of this name is taken for a plugin's test; choose another"
+            )
         if not VERSION.match(version):
             raise ContractError(f"plugin {name}: version {version!r} is not of the form 1.2.3")
         self.name = name
@@ -258,7 +262,10 @@ class Plugin:
         when_full: Literal["drop_oldest", "drop_new", "block"] = "drop_oldest",
         durable: bool = False,
     ) -> Callable[[F], F]:
-        """Call the function (ctx, event's data) for events whose topic fits; its argument's type says what is read.
+        """Call the function (ctx, ...) for every event whose topic fits the pattern.
+
+        Its parameters say what is read: one of type `Event` gets the whole, one of a Struct or map type the event's
+        data, any others the fields of that data which have their names.
 
         With `durable=True`, on durable topics only, each event reaches the function at least once and in order, also
         after a crash or a while without the plugin; where the function raises, it is called again.

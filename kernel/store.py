@@ -337,6 +337,7 @@ class Store:
                 group.append(item)
             while group:
                 group = self._commit(group)
+            item = None  # or the last write, and with it its plugin's code, would stay until the next one
 
     def _open_writer(self) -> sqlite3.Connection:
         check_header(self.path)
@@ -501,6 +502,11 @@ class Store:
         except (sqlite3.Error, OverflowError) as error:
             raise mapped(error, self.path) from error
         return bounded(rows, limit, self.read_rows)
+
+    @property
+    def pending(self) -> int:
+        """Writes that were accepted and whose callers are not told yet."""
+        return self._depth
 
     def stats(self) -> StoreStats:
         """Return the figures at this instant."""

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import tempfile
+import unittest
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -30,6 +31,7 @@ __all__ = [
     "ALLOW_ALL",
     "CHECKS",
     "Finding",
+    "PluginTest",
     "Recording",
     "Report",
     "TestClock",
@@ -41,6 +43,8 @@ __all__ = [
 
 SETTLE_TURNS = 10_000
 """Turns of the loop after which `TestClock.settle` stops waiting for tasks that never rest."""
+BUSY_S, BUSY_TURNS = 0.001, 1_000
+"""How often, and how often in all, it asks what it was told to `watch`."""
 
 
 class _Timer:
@@ -62,7 +66,7 @@ def _nothing() -> None:
 class TestClock:
     """A clock that stands still until `advance` moves it; `sleep` and `timeout` obey it. Nothing waits for real.
 
-    It knows the loop only: what runs in threads or child processes is not waited for.
+    It knows the loop only: what runs in threads or child processes is not waited for, unless `watch` tells of it.
     """
 
     __test__ = False
@@ -72,6 +76,11 @@ class TestClock:
         self._elapsed = 0.0
         self._timers: list[tuple[float, int, _Timer]] = []
         self._order = itertools.count()
+        self._busy: Callable[[], object] = _nothing
+
+    def watch(self, busy: Callable[[], object]) -> None:
+        """Let time stand still while `busy()` is true, for a second of real time at most: writes under way, say."""
+        self._busy = busy
 
     def now(self) -> float:
         """Return the wall time: the start, what was advanced and what was jumped."""
@@ -131,13 +140,17 @@ class TestClock:
         self._wall += seconds
 
     async def settle(self) -> None:
-        """Return when no task of the loop can go on by itself, or after `SETTLE_TURNS` turns."""
+        """Return when no task of the loop can go on by itself, or after `SETTLE_TURNS` turns; see also `watch`."""
         # asyncio has no public way to ask; other loops, without this attribute, get a fixed number of turns.
         ready = getattr(asyncio.get_running_loop(), "_ready", None)
+        patience = BUSY_TURNS
         for _ in range(50 if ready is None else SETTLE_TURNS):
             await asyncio.sleep(0)
             if ready is not None and not ready:
-                return
+                if not patience or not self._busy():
+                    return
+                patience -= 1
+                await asyncio.sleep(BUSY_S)
 
     @property
     def waiting(self) -> int:
@@ -148,6 +161,14 @@ class TestClock:
         timer = _Timer(fire)
         heapq.heappush(self._timers, (self._elapsed + seconds, next(self._order), timer))
         return timer
+
+
+class PluginTest(unittest.IsolatedAsyncioTestCase):
+    """A test case whose tests may be `async def`: for `unittest`, which every Python has, and for pytest."""
+
+    async def asyncSetUp(self) -> None:
+        """Let the loop run as fast as a hub's; the one of `unittest` would tell of each slow step."""
+        asyncio.get_running_loop().set_debug(False)
 
 
 class Recording:
@@ -272,21 +293,23 @@ async def running_plugin(
     path: Path | str,
     *,
     beside: Iterable[Path | str] = (),
+    bundled: Iterable[str] | None = ("security",),
     rights: Mapping[str, Iterable[str]] | None = None,
     clock: Clock | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[Kernel]:
-    """Run the plugin at `path` (a file or a package) in a kernel with all that a hub has: its plugins and its policy.
+    """Run the plugin at `path`, a file or a package, in a kernel of its own under the policy that ships.
 
-    `beside` are other plugins that it needs. `rights` are added to the policy, such as
-    `{"plugin:hello": ["memory:write:own"]}`; `settings` are its own, as under `[plugins.NAME]`. Its home is a temporary
-    folder, gone at the end. Raises `LoadError` with the reason when it could not be loaded.
+    `bundled` are the names of those plugins of the house that it needs, besides the one that decides about rights
+    (None: all of them), `beside` the paths of any others. `rights` are added to the policy, such as
+    `{"plugin:hello": ["event:emit:greeting.*"]}`; `settings` are its own, as under `[plugins.NAME]`. Its home is a
+    temporary folder, gone at the end. Raises `LoadError` with the reason when it could not be loaded.
     """
     path = Path(os.path.abspath(path))  # noqa: ASYNC240 - a test may wait for its disk
     name = path.stem if path.suffix == ".py" else path.name
     with tempfile.TemporaryDirectory(prefix="aetherra-test-") as folder:
         overrides = {f"plugins.{name}.{key}": value for key, value in (settings or {}).items()}
-        config = kernel_config(Path(folder), bundled=None, overrides=overrides)
+        config = kernel_config(Path(folder), bundled=bundled, overrides=overrides)
         for one in (path, *map(Path, beside)):
             target = config.paths.plugins / one.name
             shutil.copytree(one, target) if one.is_dir() else shutil.copy(one, target)
@@ -295,6 +318,8 @@ async def running_plugin(
             file = config.paths.policies / "test.toml"
             file.write_text(f"version = 1\n[capabilities.allow]\n{rows}")
         kernel = Kernel(config, clock=clock)
+        if isinstance(clock, TestClock):
+            clock.watch(lambda: kernel.store.pending)
         try:
             await kernel.start()
             module = kernel.modules.get(name)

@@ -24,8 +24,10 @@ DEBOUNCE_MS = 50
 STEP_MS = 2
 LOOK_EVERY_MS = 1_000
 
-# What editors and installers leave beside a file on its way to being saved.
-_NOISE = re.compile(r"(^[.#])|(~$)|(\.(pyc|pyo|swp|swx|tmp|bak|orig)$)|(^__pycache__$)")
+# What editors and installers leave beside a file on its way to being saved, and the tests that lie beside a plugin.
+_NOISE = re.compile(
+    r"(^[.#])|(~$)|(\.(pyc|pyo|swp|swx|tmp|bak|orig)$)|(^__pycache__$)|(^test_\w*\.py$)|(^conftest\.py$)"
+)
 
 Shape = tuple[tuple[object, ...], ...]
 

@@ -47,8 +47,8 @@ class Door:
 
     @property
     def reads_only(self) -> bool:
-        """True when the door promises to change nothing, so that it may be called with anything."""
-        return not above(self.item.effect, "read")
+        """True when the door promises to change nothing, so that it may be called with anything; no socket is."""
+        return not above(self.item.effect, "read") and not self.signature.socket
 
 
 def doors(generation: Generation) -> Sequence[Door]:
@@ -75,14 +75,15 @@ def check_binding(door: Door, findings: Findings) -> None:
     wrong += [
         (f"without `{p.field}`", {k: v for k, v in base.items() if k != p.field}) for p in parameters if p.required
     ]
-    for parameter in parameters:
+    messages = [Parameter("message", "message", door.signature.receives)] if door.signature.socket else []
+    for parameter in (*parameters, *messages):
         for value in samples.candidates(parameter.type):
             try:
                 refused = not samples.fits(parameter, value)
             except Exception as error:
                 _raised(door, {parameter.field: value}, error, findings)
                 break
-            if refused:
+            if refused and parameter in parameters:
                 wrong.append((f"{parameter.field}={value!r:.40}", {**base, parameter.field: value}))
     for what, values in wrong:
         try:

@@ -10,7 +10,7 @@ from kernel.testing import Recording, check_plugin, running_kernel
 
 ROOT = Path(__file__).resolve().parents[2]
 PLUGINS = [path.parent for path in sorted((ROOT / "plugins").glob("*/__init__.py"))]
-EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+EXAMPLES = [*sorted((ROOT / "examples").glob("*.py")), ROOT / "hub" / "templates" / "greeter.py"]
 NAMES = [path.name for path in PLUGINS]
 
 

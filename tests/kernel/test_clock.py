@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
@@ -107,3 +109,40 @@ async def test_a_jump_of_the_wall_leaves_monotonic_time_alone() -> None:
     await clock.advance(1)
     assert clock.now() == 501.0
     assert clock.monotonic() == 1.0
+
+
+async def test_what_a_cancelled_timeout_would_have_woken_does_not_stay_in_memory() -> None:
+    clock = TestClock()
+
+    class Held:
+        pass
+
+    async def waits(held: Held) -> None:
+        async with clock.timeout(5):
+            await clock.sleep(10)
+
+    held = Held()
+    gone = weakref.ref(held)
+    task = asyncio.create_task(waits(held))
+    await clock.settle()
+    task.cancel()
+    await asyncio.wait([task])
+    del held, task
+    gc.collect()
+    assert gone() is None
+
+
+async def test_time_stands_still_while_what_it_watches_is_busy() -> None:
+    clock, done, turns = TestClock(), asyncio.Event(), []
+
+    async def works_in_a_thread() -> None:
+        for _ in range(3):
+            await clock.sleep(1)
+            turns.append(await asyncio.to_thread(clock.monotonic))
+        done.set()
+
+    task = asyncio.create_task(works_in_a_thread())
+    clock.watch(lambda: not done.is_set() and not clock.waiting)
+    await clock.advance(10)
+    assert turns == [1.0, 2.0, 3.0]
+    await task

@@ -45,6 +45,14 @@ async def whole(ctx: Context, event: Event) -> None:
 async def struct(ctx: Context, tick: Tick) -> None:
     await ctx.publish("clocks.heard", {"n": tick.n})
 
+@clocks.on("user.field")
+async def field(ctx: Context, n: int) -> None:
+    await ctx.publish("clocks.heard", {"n": n})
+
+@clocks.on("user.map")
+async def mapped(ctx: Context, data: dict[str, int]) -> None:
+    await ctx.publish("clocks.heard", data)
+
 @clocks.on("user.fields")
 async def fields(ctx: Context, n: int, word: str = "none") -> None:
     await ctx.publish("clocks.heard", {"n": n, "word": word})
@@ -63,6 +71,8 @@ async def kernel(tmp_path: Path):
         ("user.whole", {"n": 1}, {"topic": "user.whole", "n": 1}),
         ("user.struct", {"n": 2, "other": True}, {"n": 2}),
         ("user.fields", {"n": 3}, {"n": 3, "word": "none"}),
+        ("user.field", {"n": 4, "other": True}, {"n": 4}),
+        ("user.map", {"n": 5}, {"n": 5}),
     ],
 )
 async def test_a_handler_gets_the_event_its_struct_or_its_fields(
@@ -80,6 +90,12 @@ async def test_a_handler_that_cannot_read_an_event_is_told_of_and_the_next_event
         assert failure.data["where"] == "clocks.struct"
         await kernel.bus.publish("user.struct", {"n": 5})
         assert (await seen.wait_for("clocks.heard")).data == {"n": 5}
+
+
+async def test_a_handler_that_misses_its_field_is_told_which(kernel: Kernel) -> None:
+    with Recording(kernel.bus, "#") as seen:
+        await kernel.bus.publish("user.field", {"m": 1})
+        assert (await seen.wait_for("plugin.error")).data["error"] == "Object missing required field `n`"
 
 
 def route(kernel: Kernel, path: str):

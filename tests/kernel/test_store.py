@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,18 @@ async def test_a_number_beyond_64_bits_is_bad_input_to_reads_and_writes(store: S
     with pytest.raises(BadInput, match=r"2\^63"):
         await store.write(lambda tx: tx.execute("INSERT INTO t__rows (id) VALUES (?)", (2**64,)), namespace="t")
     assert store.one("t", sql, (2**63 - 1,)) is None
+
+
+async def test_a_write_does_not_stay_in_memory_until_the_next_one(store: Store) -> None:
+    def insert(tx: Tx) -> None:
+        tx.execute("INSERT INTO t__rows (x) VALUES ('a')")
+
+    held = weakref.ref(insert)
+    await store.write(insert, namespace="t")
+    del insert
+    async with asyncio.timeout(5):  # the writer's thread lets go of it right after it has told of the commit
+        while held() is not None:
+            await asyncio.sleep(0)
 
 
 async def test_events_are_published_after_the_commit_and_only_then(store: Store) -> None:

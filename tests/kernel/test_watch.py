@@ -243,7 +243,17 @@ def test_a_look_tells_what_came_went_and_changed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("changed", "entry"),
-    [("a.py", "a.py"), ("a/b/c.py", "a"), (".a.py.swp", None), ("a/__pycache__/b.pyc", None), ("../x.py", None)],
+    [
+        ("a.py", "a.py"),
+        ("a/b/c.py", "a"),
+        (".a.py.swp", None),
+        ("a/__pycache__/b.pyc", None),
+        ("../x.py", None),
+        ("test_a.py", None),
+        ("a/test_b.py", None),
+        ("conftest.py", None),
+        ("attest_a.py", "attest_a.py"),
+    ],
 )
 def test_a_changed_path_belongs_to_the_entry_directly_in_the_folder(
     tmp_path: Path, changed: str, entry: str | None
