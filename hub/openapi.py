@@ -220,7 +220,7 @@ class _Writer:
         return found
 
     def _parameter(self, parameter: Parameter, place: str) -> dict[str, Any]:
-        schema = _in_url(self._components.of(parameter.type, given=True))
+        schema = dict(self._components.of(parameter.type, given=True))
         made: dict[str, Any] = {"name": parameter.field, "in": place, "schema": schema}
         if "description" in schema:
             made["description"] = schema.pop("description")
@@ -370,17 +370,6 @@ def _result(kind: Any) -> Any:
     if kind is Reply:
         return Any
     return typing.get_args(kind)[0] if typing.get_origin(kind) is Reply else kind
-
-
-def _in_url(schema: Schema) -> Schema:
-    """Return a schema as it is met in a URL, where there is no null."""
-    if isinstance(schema.get("type"), list):
-        kinds = [kind for kind in schema["type"] if kind != "null"]
-        return {**schema, "type": kinds[0] if len(kinds) == 1 else kinds}
-    choices = [choice for choice in schema.get("anyOf", ()) if choice != {"type": "null"}]
-    if len(choices) == 1:
-        return {**{key: value for key, value in schema.items() if key != "anyOf"}, **choices[0]}
-    return {**schema, "anyOf": choices} if choices else dict(schema)
 
 
 # Words ---------------------------------------------------------------------------------------------------------------

@@ -243,9 +243,14 @@ class Streams:
 
 def last_event_id(request: web.Request) -> int | None:
     """Return the number after which a client resumes, from the header or, where it cannot set one, the query."""
-    given = request.headers.get("Last-Event-ID")
-    if given is None and request.rel_url.raw_query_string:
-        given = request.rel_url.query.get(RESUME_PARAMETER)
+    header = _event_number(request.headers.get("Last-Event-ID"))
+    query = None
+    if request.rel_url.raw_query_string:
+        query = _event_number(request.rel_url.query.get(RESUME_PARAMETER))
+    return query if header is None else header
+
+
+def _event_number(given: str | None) -> int | None:
     if given is None or given == "":
         return None
     if not (given.isascii() and given.isdigit() and len(given) <= 19):

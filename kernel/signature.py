@@ -7,13 +7,15 @@ some documented fields are Python keywords.
 from __future__ import annotations
 
 import collections.abc
+import functools
 import inspect
 import math
+import operator
 import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -181,9 +183,14 @@ class Signature:
         return cls(title, parameters, result, streams, takes_context, binder, taken[0].name, receives, sends)
 
     def part(self, fields: Iterable[str], *, lax: bool, extras: bool) -> Binder:
-        """Return a binder for just those fields: what stands in the path, the query or the body of a request."""
+        """Return a binder for just those fields: what stands in the path, the query or the body of a request.
+
+        `lax` is for text of a URL, where there is no null: what is not given is left out.
+        """
         wanted = set(fields)
         chosen = [p for p in self.parameters if p.field in wanted]
+        if lax:
+            chosen = [replace(p, type=_without_none(p.type)) for p in chosen]
         return Binder(self.title.replace(".", "_"), chosen, lax=lax, extras=extras)
 
     def positional(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -257,6 +264,13 @@ def _tags(kind: Any) -> tuple[str, tuple[str, ...]]:
     if not tagged:
         return "", ()
     return str(tagged[0].tag_field), tuple(str(config.tag) for config in tagged)
+
+
+def _without_none(kind: Any) -> Any:
+    if typing.get_origin(kind) not in (typing.Union, types.UnionType):
+        return kind
+    choices = [choice for choice in typing.get_args(kind) if choice is not types.NoneType]
+    return functools.reduce(operator.or_, choices)
 
 
 def _streamed(result: Any) -> Any:
