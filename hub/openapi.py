@@ -141,6 +141,7 @@ class _Writer:
             # A path may be both, a resource and a socket; then the GET is the resource's.
             method = endpoint.method.lower() if not socket else "get" if "get" not in item else "x-websocket"
             item[method] = self._operation(endpoint, responses)
+        self._link(paths)
         headers = {name: {**about, "schema": {"type": "string"}} for name, about in _HEADERS.items()}
         schemas = dict(sorted(self._components.schemas.items()))
         return {
@@ -158,6 +159,34 @@ class _Writer:
             "paths": paths,
             "components": {"schemas": schemas, "responses": dict(sorted(self._responses.items())), "headers": headers},
         }
+
+    def _link(self, paths: dict[str, dict[str, Any]]) -> None:
+        """Say which operations take what an answer brings: its `job_id` where a path has `{job_id}`."""
+        takers = [
+            (path, name, operation["operationId"])
+            for path, item in paths.items()
+            if len(names := re.findall(r"\{(\w+)\}", path)) == 1 and (name := names[0])
+            for operation in item.values()
+        ]
+        for path, item in paths.items():
+            for operation in item.values():
+                for status, response in operation["responses"].items():
+                    brings = self._fields(response) if status.startswith("2") else {}
+                    links = {
+                        taker: {"operationId": taker, "parameters": {name: f"$response.body#/{name}"}}
+                        for there, name, taker in takers
+                        # What is called `id` or `name` is one of those that the path below is about, and no other.
+                        if name in brings
+                        and f"{{{name}}}" not in path
+                        and (name not in ("id", "name") or there.startswith(path))
+                    }
+                    if links:
+                        response["links"] = links
+
+    def _fields(self, response: dict[str, Any]) -> dict[str, Any]:
+        schema = response.get("content", {}).get("application/json", {}).get("schema", {})
+        named = self._components.schemas.get(schema.get("$ref", "").rpartition("/")[2], {})
+        return dict(named.get("properties", {}))
 
     # Operations --------------------------------------------------------------------------------------------------
 

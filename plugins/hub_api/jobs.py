@@ -23,6 +23,14 @@ from kernel import (
 Limit = Annotated[int, msgspec.Meta(ge=1, le=500)]
 Skip = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 Before = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
+ScriptName = Annotated[
+    str,
+    msgspec.Meta(
+        description="A script of the library, such as `system/goals`; the suffix may be left out.",
+        extra_json_schema={"maxLength": 200, "pattern": "^[A-Za-z0-9_./-]*$"},
+    ),
+]
+"""The rules are checked where the library is, which says more about a name that breaks them."""
 State = Literal["pending", "running", "completed", "failed", "cancelled"]
 
 KIND = "script"
@@ -141,7 +149,9 @@ def add(p: Plugin) -> None:
     p.get("/api/jobs/{job_id}/events", needs="job:read:own", raises=(NotFound,))(job_events)
 
 
-async def run(ctx: Context, script: str, args: dict[str, Any] | None = None, async_: bool = True) -> Reply[Accepted]:
+async def run(
+    ctx: Context, script: ScriptName, args: dict[str, Any] | None = None, async_: bool = True
+) -> Reply[Accepted]:
     """Run a script of the library with `args`; with `async` false the answer waits for its end, 30 s at most."""
     row = await ctx.service("scripts", Scripts).submit(
         script_name=script, parameters=args or {}, context={}, source=None, priority="normal", deadline_s=None

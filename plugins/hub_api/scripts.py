@@ -8,7 +8,7 @@ import msgspec
 
 from kernel import BadInput, Context, NotFound, Plugin, Reply, TooLarge
 
-from .jobs import RUNS, Accepted, accepted
+from .jobs import RUNS, Accepted, ScriptName, accepted
 from .jobs import Scripts as Submitting
 
 
@@ -86,7 +86,7 @@ async def list_scripts(ctx: Context) -> ScriptList:
     return ScriptList(rows, len(rows))
 
 
-async def check_script(ctx: Context, source: str | None = None, name: str | None = None) -> Checked:
+async def check_script(ctx: Context, source: str | None = None, name: ScriptName | None = None) -> Checked:
     """Check a source, or a script of the library, without running it."""
     if source is None and name is None:
         raise BadInput("expected `source`, or the `name` of a script of the library", details={"field": "source"})
@@ -95,7 +95,7 @@ async def check_script(ctx: Context, source: str | None = None, name: str | None
 
 async def run_script(
     ctx: Context,
-    name: str | None = None,
+    name: ScriptName | None = None,
     source: str | None = None,
     parameters: dict[str, Any] | None = None,
     context: dict[str, Any] | None = None,

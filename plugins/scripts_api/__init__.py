@@ -24,6 +24,15 @@ DAY_S = 86_400.0
 STATES = ("pending", "running", "completed", "failed", "cancelled")
 PRIORITIES = ("low", "normal", "medium", "high", "urgent", "critical")
 
+ScriptName = Annotated[
+    str,
+    msgspec.Meta(
+        description="A script of the library, such as `goals.aether`.",
+        extra_json_schema={"maxLength": 200, "pattern": "^[A-Za-z0-9_./-]*$"},
+    ),
+]
+StateName = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(STATES)})]
+"""Checked by hand, for the error that the document names."""
 Limit = Annotated[int, msgspec.Meta(ge=1, le=500)]
 Skip = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 Hours = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
@@ -162,7 +171,10 @@ class Cleanup(msgspec.Struct):
     raises=(NotFound, Conflict, TooLarge, StorageFull),
 )
 async def run_script(
-    ctx: Context, script_name: str, parameters: dict[str, Any] | None = None, context: dict[str, Any] | None = None
+    ctx: Context,
+    script_name: ScriptName,
+    parameters: dict[str, Any] | None = None,
+    context: dict[str, Any] | None = None,
 ) -> Reply[Started]:
     """Run a script of the library; `context.priority` may be low, normal, high, urgent or critical."""
     about = context or {}
@@ -208,7 +220,7 @@ async def cancel_job(ctx: Context, job_id: str) -> Cancelled:
 
 
 @scripts_api.get("/jobs", needs="job:read:own", dialect=DIALECT, documented=True, raises=())
-async def list_jobs(ctx: Context, status: str | None = None, limit: Limit = 50, skip: Skip = 0) -> Jobs:
+async def list_jobs(ctx: Context, status: StateName | None = None, limit: Limit = 50, skip: Skip = 0) -> Jobs:
     """List jobs, newest first, all or those with a status."""
     if status is not None and status not in STATES:
         raise BadInput(

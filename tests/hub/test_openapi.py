@@ -482,6 +482,13 @@ async def test_what_no_schema_describes_is_described_as_anything(kinds: dict[str
     assert answer(kinds["paths"]["/api/kinds/odd"]["get"]) == {}
 
 
+async def test_an_answer_leads_to_the_operations_that_take_what_it_brings(kinds: dict[str, Any]) -> None:
+    made = kinds["paths"]["/api/kinds"]["post"]["responses"]["201"]["links"]
+    assert {"get_api_kinds_id", "delete_api_kinds_id", "put_api_kinds_id_picture"} == made.keys()
+    assert made["get_api_kinds_id"]["parameters"] == {"id": "$response.body#/id"}
+    assert "links" not in kinds["paths"]["/api/kinds/table"]["get"]["responses"]["200"]
+
+
 async def test_two_structs_of_one_name_in_two_plugins_do_not_clash(start_hub: Callable[..., Any]) -> None:
     plugins = {name: SAME_NAMES.format(name=name) for name in ("left", "right")}
     document = await read(await start_hub(plugins=plugins))
