@@ -16,6 +16,9 @@ LOCAL = Caller("user:local", roles=("role:user",))
 CONSOLE = Caller("core:console", roles=("role:admin",))
 """The hub's own user, vouched for by the system at the other end of `HOME/hub.sock`."""
 
+ANONYMOUS = Caller("anonymous")
+"""Whoever asks for what is public, whatever credential came along."""
+
 
 def caller_of(request: web.Request, *, open_everywhere: bool) -> Caller:
     """Return who is asking, or raise `Unauthenticated`.

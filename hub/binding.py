@@ -14,6 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from hub.answer import JSON, NO_STORE, Answer, check_reply_headers, encode, header_lines
+from hub.auth import ANONYMOUS
 from hub.dispatch import Endpoint, Match
 from hub.limits import read_body
 from hub.settings import HubSettings
@@ -63,6 +64,7 @@ class Door(Endpoint):
             route.method,
             route.path,
             dialect=route.dialect,
+            public=route.public,
             media="application/octet-stream" if raw else "application/json",
         )
         self._owned = owned
@@ -113,9 +115,10 @@ class Door(Endpoint):
         own = self._owned.item.deadline_s
         seconds = self._settings.request_s if own is None else own
         streaming = self._owned.item.signature.streams
-        assert match.caller is not None
+        caller = ANONYMOUS if self.anonymous else match.caller
+        assert caller is not None
         ctx = kernel.context(
-            match.caller,
+            caller,
             trace=match.request_id,
             deadline=None if streaming else clock.monotonic() + seconds,
             idempotency_key=_idempotency_key(request),

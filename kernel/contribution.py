@@ -73,6 +73,9 @@ class Route:
     produces: str = ""
     """The content type of its answer where that is text or bytes; empty for JSON."""
 
+    public: bool = False
+    """Pages of any origin may read it, and its caller is `anonymous`."""
+
     @property
     def key(self) -> tuple[str, str]:
         """What two routes must not share: the method, and the path with the names of its parameters taken out."""

@@ -127,10 +127,15 @@ class _Single(_Family):
     def _bind(self, collector: Any, labels: dict[str, str]) -> None:
         self._before = series(self.name, labels)
         # The series itself has its values only once all its labels are given.
-        self._value = getattr(collector, "_value", None)
+        self._value: Any = getattr(collector, "_value", None)
+
+    @property
+    def value(self) -> float:
+        """The figure so far; 0 where labels are still to be given."""
+        return self._value.get() if self._value is not None else 0.0
 
     def _samples(self) -> str:
-        return f"{self._before}{number(self._value.get())}\n" if self._value is not None else ""
+        return f"{self._before}{number(self.value)}\n" if self._value is not None else ""
 
 
 class Counter(_Single):

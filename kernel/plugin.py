@@ -137,6 +137,7 @@ class Plugin:
         raises: Sequence[type[AetherraError] | str] | None = None,
         keyed: bool = False,
         produces: str = "",
+        public: bool = False,
     ) -> Callable[[F], F]:
         """Serve the function at `method path`; names in braces are parameters of the function.
 
@@ -146,7 +147,12 @@ class Plugin:
         For the documentation: `raises` are the errors that the function ends with besides those of the hub, as classes
         or codes (without it, any may come), and `keyed` says that it honours an `Idempotency-Key`. `produces` is the
         content type of what it returns as `str` or `bytes`, such as `"text/csv"`; without it everything is JSON.
+
+        `public` is for what anybody may know: pages of any origin may read it, no credential is looked at, and the
+        caller is `anonymous`, who needs the right as everybody does.
         """
+        if public and method not in SAFE_METHODS:
+            raise ContractError(f"plugin {self.name}: {method} {path}: only a GET can be public")
         if method not in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}:
             raise ContractError(f"plugin {self.name}: {method!r} is no HTTP method that a route can have")
         if not PATH.match(path):
@@ -168,6 +174,7 @@ class Plugin:
                 "raises": None if raises is None else tuple(raises),
                 "keyed": keyed,
                 "produces": produces,
+                "public": public,
             }
             self._doors.append((method, path, fn, options))
             return fn
@@ -461,6 +468,7 @@ class Plugin:
                 options.get("raises"),
                 options.get("keyed", False),
                 options.get("produces", ""),
+                options.get("public", False),
             )
             unknown = route.path_names - {p.field for p in signature.parameters}
             if unknown:

@@ -5,14 +5,16 @@ Every figure here comes from a service that measured it.
 
 from kernel import Plugin
 
-from . import events, jobs, kernel, memory, modules, peers, plugins, quantum, scripts, site, trainer
+from . import disclosure, events, jobs, kernel, memory, modules, peers, plugins, quantum, scripts, site, trainer
 
 hub_api = Plugin(
     "hub_api",
     version="0.1.0",
     description="The Hub dialect: /api/...",
     category="api",
+    topics=["telemetry"],
+    durable=["telemetry.#"],
 )
 
-for part in (kernel, modules, plugins, events, site, memory, jobs, scripts, peers, quantum, trainer):
+for part in (kernel, modules, plugins, events, site, memory, jobs, scripts, peers, quantum, trainer, disclosure):
     part.add(hub_api)

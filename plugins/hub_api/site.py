@@ -8,6 +8,8 @@ import msgspec
 
 from kernel import VERSION, Context, Plugin
 
+from .disclosure import received
+
 
 class Hub(Protocol):
     """What this dialect asks of the hub's own figures."""
@@ -27,7 +29,7 @@ class Chat(msgspec.Struct):
 
 
 class HubStats(msgspec.Struct):
-    """General figures; `uptime` in seconds. `telemetry_received` stays 0: the hub takes no telemetry yet."""
+    """General figures; `uptime` in seconds. `telemetry_received` since the start."""
 
     uptime: float
     requests_handled: int
@@ -58,7 +60,7 @@ async def stats(ctx: Context) -> HubStats:
         uptime=status["uptime"],
         requests_handled=status["reported"].get("requests_handled", 0),
         services_registered=len(ctx.table.services),
-        telemetry_received=0,
+        telemetry_received=received(ctx),
         lyrixa_chat=Chat(chat is not None, "healthy" if chat is not None else "unavailable"),
     )
 
