@@ -190,7 +190,7 @@ class Answer(web.StreamResponse):
         writer = cast(Any, request.writer)
         writer.output_size += len(block)
         if request.protocol.writing_paused:
-            await cast(Any, request.protocol).drain(writer)
+            await cast(Any, request.protocol).drain()
 
 
 def json_answer(value: Any, status: int = 200, *, headers: bytes = b"", close: bool = False) -> Answer:

@@ -12,21 +12,35 @@ from typing import Final
 from aiohttp import web
 
 from hub.answer import Answer, encode, header_lines
-from hub.auth import caller_of
-from hub.binding import Door
+from hub.auth import caller_of, caller_without_message
+from hub.binding import Door, RequestDoor, SocketDoor
 from hub.dispatch import Dispatch, Endpoint, Match, PathTable
 from hub.edge import Edge, preflight_headers
-from hub.errors import body_of, failure_of
+from hub.errors import STOPPING_RETRY_S, body_of, failure_of
 from hub.limits import Connections, is_loopback
 from hub.settings import HubSettings
 from hub.sse import Streams
 from hub.system import own_endpoints
-from kernel import BadInput, ConfigError, Kernel, NotFound, Overloaded, Reading, Table, counted, gauged, path_key
+from hub.ws import Sockets
+from kernel import (
+    SOCKET_METHOD,
+    BadInput,
+    ConfigError,
+    Kernel,
+    NotFound,
+    Overloaded,
+    Owned,
+    Reading,
+    Route,
+    Table,
+    counted,
+    gauged,
+    path_key,
+)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 STARTING_RETRY_S = 1.0
-STOPPING_RETRY_S = 5.0
 
 
 X_REQUEST_ID: Final = "X-Request-Id"
@@ -102,6 +116,17 @@ FIGURES: tuple[Reading[Hub], ...] = (
     counted(
         "aetherra_http_streams_refused_total", "Streams turned away: [hub] streams", lambda hub: hub.streams.refused
     ),
+    gauged("aetherra_http_sockets_open", "WebSockets open", lambda hub: hub.sockets.open),
+    counted(
+        "aetherra_http_sockets_cut_total",
+        "WebSockets whose client read more slowly than events came",
+        lambda hub: hub.sockets.cut,
+    ),
+    counted(
+        "aetherra_http_sockets_refused_total",
+        "WebSockets turned away: [hub] sockets, sockets_per_user",
+        lambda hub: hub.sockets.refused,
+    ),
 )
 
 
@@ -114,6 +139,7 @@ class Hub:
         self.insecure = check_bind(self.settings)
         self.edge = Edge(self.settings)
         self.streams: Streams = Streams(kernel.bus, self.settings)
+        self.sockets: Sockets = Sockets(kernel, self.settings, self.streams.fanout)
         self.connections: Connections | None = None
         self.dispatch = Dispatch(self.observe)
         self.in_flight: int = 0
@@ -122,6 +148,7 @@ class Hub:
             "requests_handled": lambda: self.handled,
             "requests_in_flight": lambda: self.in_flight,
             "streams_open": lambda: self.streams.open,
+            "sockets_open": lambda: self.sockets.open,
             "connections_open": lambda: self.connections.open if self.connections else 0,
         }
         self.stopping = False
@@ -133,14 +160,21 @@ class Hub:
 
     def compile(self, table: Table) -> None:
         """Build the paths of a new table at once; what did not change keeps its compiled endpoint."""
-        known = {id(door.route): door for door in self.dispatch.table.endpoints if isinstance(door, Door)}
+        compiled = [door for door in self.dispatch.table.endpoints if isinstance(door, Door)]
+        known = {id(door.route): door for door in compiled}
         doors: list[Endpoint] = []
         for owned in table.routes:
             door = known.get(id(owned.item))
             if door is None or not door.serves(owned):
-                door = Door(owned, self.kernel, self.settings, self.streams)
+                door = self._door(owned)
             doors.append(door)
         self.dispatch.table = PathTable([*doors, *self._own])
+        self.sockets.renew(doors)
+
+    def _door(self, owned: Owned[Route]) -> Door:
+        if owned.item.method == SOCKET_METHOD:
+            return SocketDoor(owned, self.kernel, self.sockets)
+        return RequestDoor(owned, self.kernel, self.settings, self.streams)
 
     # The onion ---------------------------------------------------------------------------------------------------
 
@@ -175,7 +209,8 @@ class Hub:
         except ConnectionError:
             raise
         except Exception as error:
-            response = refusal(error, match, close=self.stopping)
+            # What a client sends after a handshake that was refused is no HTTP.
+            response = refusal(error, match, close=self.stopping or match.upgrade)
         if match.cors and isinstance(response, Answer):
             for name, value in match.cors.items():
                 response.add_header(name, value)
@@ -195,14 +230,23 @@ class Hub:
         if endpoint is None:
             return self._nothing_there(request, match)
         if not endpoint.anonymous:
-            match.caller = caller_of(request, open_everywhere=self.insecure is not None)
-        return await endpoint.answer(request, match)
+            who = caller_without_message if match.upgrade else caller_of
+            match.caller = who(request, open_everywhere=self.insecure is not None)
+        answer = await endpoint.answer(request, match)
+        if isinstance(answer, web.StreamResponse):
+            return answer
+        del endpoint  # with its generation, which a stream or socket may outlive
+        return await answer(request, match)
 
     def _nothing_there(self, request: web.Request, match: Match) -> web.StreamResponse:
         if not match.allowed:
             raise NotFound(
                 f"nothing is at {request.rel_url.raw_path[:200]}", details={"path": request.rel_url.raw_path}
             )
+        if match.upgrade:
+            raise BadInput("there is no WebSocket at this path; ask without Upgrade", code="NO_SOCKET")
+        if request.method in ("GET", "HEAD") and SOCKET_METHOD in match.allowed:
+            raise BadInput("this path is a WebSocket: ask for it with Upgrade: websocket", code="UPGRADE_REQUIRED")
         methods = allowed_methods(match)
         if request.method != "OPTIONS":
             raise BadInput(
@@ -221,6 +265,7 @@ class Hub:
         """Refuse new requests, end the streams, and wait for the requests in flight; True when none is left."""
         self.stopping = True
         self.streams.close("the hub is stopping; connect again", "SHUTTING_DOWN")
+        self.sockets.close("the hub is stopping; connect again")
         try:
             async with asyncio.timeout(seconds):
                 while self.in_flight:
@@ -233,6 +278,7 @@ class Hub:
     def close(self) -> None:
         """Follow the kernel's table no longer."""
         self._undo()
+        self.sockets.forget()
 
 
 HUB: Final = web.AppKey("HUB", Hub)
@@ -254,7 +300,8 @@ def make_app(kernel: Kernel) -> web.Application:
 
 def allowed_methods(match: Match) -> str:
     """Return what the path of a match can do, as the `Allow` header says it."""
-    return ", ".join(sorted({*match.allowed, "OPTIONS"}))
+    methods = {"GET" if method == SOCKET_METHOD else method for method in match.allowed}
+    return ", ".join(sorted({*methods, "OPTIONS"}))
 
 
 def refusal(error: Exception, match: Match, *, close: bool = False) -> Answer:
@@ -265,6 +312,8 @@ def refusal(error: Exception, match: Match, *, close: bool = False) -> Answer:
     headers = failure.headers
     if failure.status == 405:
         headers["Allow"] = allowed_methods(match)
+    elif failure.status == 426:
+        headers |= {"Upgrade": "websocket", "Connection": "Upgrade"}
     elif failure.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     body = encode(body_of(failure, match.dialect))

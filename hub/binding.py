@@ -9,20 +9,26 @@ from __future__ import annotations
 import re
 import types
 import typing
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 
 from hub.answer import JSON, NO_STORE, Answer, check_reply_headers, encode, header_lines
-from hub.auth import ANONYMOUS
-from hub.dispatch import Endpoint, Match
+from hub.auth import ANONYMOUS, TICKET
+from hub.conversation import HubSocket
+from hub.dispatch import Endpoint, Further, Label, Match, Media
 from hub.limits import read_body
 from hub.settings import HubSettings
 from hub.sse import RESUME_PARAMETER, Streams
 from hub.strictjson import check_json
+from hub.ws import SocketEndpoint, Sockets
 from kernel import (
+    SOCKET_METHOD,
     BadInput,
     Binder,
+    Context,
     ContractError,
     DeadlineExceeded,
     EventStream,
@@ -35,50 +41,58 @@ from kernel import (
 
 STATUSES = (200, 599)
 """What a handler may answer with: anything less is no final answer."""
+JSON_BODY: Media = "application/json"
+RAW_BODY: Media = "application/octet-stream"
 QUERY_METHODS = frozenset({"GET", "HEAD", "DELETE"})
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+class UrlFields:
+    """What a route reads from its path and, where `in_query`, from the query: text, read leniently."""
+
+    __slots__ = ("_fields", "_in_query", "_lists", "_names", "_passed", "binder")
+
+    def __init__(self, route: Route, names: tuple[str, ...], *, in_query: bool) -> None:
+        outside = [p for p in route.signature.parameters if p.field not in route.path_names]
+        fields = {*route.path_names, *(p.field for p in outside if in_query)}
+        self._names = names
+        self._in_query = in_query
+        self._passed = TICKET if route.method == SOCKET_METHOD else RESUME_PARAMETER
+        self._fields = frozenset(fields)
+        self._lists = frozenset(p.field for p in outside if in_query and _takes_list(p))
+        self.binder = route.signature.part(fields, lax=True, extras=route.documented)
+
+    def bind(self, request: web.Request, match: Match) -> dict[str, Any]:
+        """Return the arguments; raise `BadInput` naming the field that does not fit."""
+        values: dict[str, Any] = dict(zip(self._names, match.path_values, strict=True))
+        if self._in_query and request.rel_url.raw_query_string:
+            query = request.rel_url.query
+            for name in query:
+                if name in values or (name == self._passed and name not in self._fields):
+                    continue
+                given = query.getall(name)
+                if name in self._lists:
+                    values[name] = given
+                elif len(given) == 1:
+                    values[name] = given[0]
+                else:
+                    raise BadInput(
+                        f"the query names `{name}` {len(given)} times; once is enough", details={"field": name}
+                    )
+        return self.binder.bind(values) if self.binder.parameters or values else {}
 
 
 class Door(Endpoint):
     """A contributed route, compiled once when its table came into force."""
 
-    __slots__ = (
-        "_body",
-        "_fields",
-        "_kernel",
-        "_lists",
-        "_owned",
-        "_raw",
-        "_settings",
-        "_streams",
-        "_url",
-    )
+    __slots__ = ("_kernel", "_owned", "_url")
 
-    def __init__(self, owned: Owned[Route], kernel: Kernel, settings: HubSettings, streams: Streams) -> None:
+    def __init__(self, owned: Owned[Route], kernel: Kernel, *, media: Media = JSON_BODY, in_query: bool = True) -> None:
         route = owned.item
-        signature = route.signature
-        outside = [p for p in signature.parameters if p.field not in route.path_names]
-        in_query = route.method in QUERY_METHODS
-        raw = outside[0].name if len(outside) == 1 and outside[0].type is bytes and not in_query else None
-        super().__init__(
-            route.method,
-            route.path,
-            dialect=route.dialect,
-            public=route.public,
-            media="application/octet-stream" if raw else "application/json",
-        )
+        super().__init__(route.method, route.path, dialect=route.dialect, public=route.public, media=media)
         self._owned = owned
         self._kernel = kernel
-        self._settings = settings
-        self._streams = streams
-        self._raw = raw
-        url_fields = {*route.path_names, *(p.field for p in outside if in_query)}
-        self._fields = frozenset(url_fields)
-        self._url = signature.part(url_fields, lax=True, extras=route.documented)
-        self._lists = frozenset(p.field for p in outside if in_query and _takes_list(p))
-        self._body = (
-            None if in_query or raw else signature.part((p.field for p in outside), lax=False, extras=route.documented)
-        )
+        self._url = UrlFields(route, self.names, in_query=in_query)
 
     @property
     def route(self) -> Route:
@@ -93,20 +107,45 @@ class Door(Endpoint):
     @property
     def from_url(self) -> Binder:
         """What it reads from path and query."""
-        return self._url
+        return self._url.binder
+
+    @property
+    def from_body(self) -> Binder | None:
+        """What it reads from a JSON body; None where it takes none, or raw bytes."""
+        return None
+
+    def serves(self, owned: Owned[Route]) -> bool:
+        """Tell whether this is the very route of the very generation."""
+        return self._owned.item is owned.item and self._owned.owner is owned.owner
+
+
+class RequestDoor(Door):
+    """A route that answers requests: with a value, or with a stream."""
+
+    __slots__ = ("_body", "_raw", "_settings", "_streams")
+
+    def __init__(self, owned: Owned[Route], kernel: Kernel, settings: HubSettings, streams: Streams) -> None:
+        route = owned.item
+        signature = route.signature
+        outside = [p for p in signature.parameters if p.field not in route.path_names]
+        in_query = route.method in QUERY_METHODS
+        raw = outside[0].name if len(outside) == 1 and outside[0].type is bytes and not in_query else None
+        super().__init__(owned, kernel, media=RAW_BODY if raw else JSON_BODY, in_query=in_query)
+        self._settings = settings
+        self._streams = streams
+        self._raw = raw
+        self._body = (
+            None if in_query or raw else signature.part((p.field for p in outside), lax=False, extras=route.documented)
+        )
 
     @property
     def from_body(self) -> Binder | None:
         """What it reads from a JSON body; None where it takes none, or raw bytes."""
         return self._body
 
-    def serves(self, owned: Owned[Route]) -> bool:
-        """Tell whether this is the very route of the very generation."""
-        return self._owned.item is owned.item and self._owned.owner is owned.owner
-
-    async def answer(self, request: web.Request, match: Match) -> web.StreamResponse:
+    async def answer(self, request: web.Request, match: Match) -> web.StreamResponse | Further:
         """Bind, run the handler within its deadline, and turn what it returns into a response."""
-        arguments = self._from_url(request, match)
+        arguments = self._url.bind(request, match)
         if self._body is not None:
             arguments.update(await self._from_body(request))
         elif self._raw is not None:
@@ -134,26 +173,9 @@ class Door(Endpoint):
         if streaming:
             return await self._streams.values(request, match, result)
         if isinstance(result, EventStream):
-            return await self._streams.events(request, match, result)
+            match.endpoint = Label(self)
+            return partial(self._streams.events, stream=result)
         return self._reply(result)
-
-    def _from_url(self, request: web.Request, match: Match) -> dict[str, Any]:
-        values: dict[str, Any] = dict(zip(self.names, match.path_values, strict=True))
-        if request.rel_url.raw_query_string and (self._body is None and self._raw is None):
-            query = request.rel_url.query
-            for name in query:
-                if name in values or (name == RESUME_PARAMETER and name not in self._fields):
-                    continue
-                given = query.getall(name)
-                if name in self._lists:
-                    values[name] = given
-                elif len(given) == 1:
-                    values[name] = given[0]
-                else:
-                    raise BadInput(
-                        f"the query names `{name}` {len(given)} times; once is enough", details={"field": name}
-                    )
-        return self._url.bind(values) if self._url.parameters or values else {}
 
     async def _from_body(self, request: web.Request) -> dict[str, Any]:
         assert self._body is not None
@@ -188,6 +210,37 @@ class Door(Endpoint):
         else:
             body = encode(value)
         return Answer(status, body, content_type=content_type, cache=cache, headers=lines)
+
+
+class SocketDoor(Door, SocketEndpoint):
+    """A route that is a socket."""
+
+    __slots__ = ("_sockets", "key", "stateless")
+
+    def __init__(self, owned: Owned[Route], kernel: Kernel, sockets: Sockets) -> None:
+        super().__init__(owned, kernel)
+        self._sockets = sockets
+        self.key = owned.item.key
+        self.stateless = owned.item.stateless
+
+    async def answer(self, request: web.Request, match: Match) -> Further:
+        """Leave it to the sockets, which find this endpoint in the match."""
+        return self._sockets.serve
+
+    def bind(self, request: web.Request, match: Match) -> dict[str, Any]:
+        """Return the arguments from path and query; raise `BadInput`."""
+        return self._url.bind(request, match)
+
+    async def converse(
+        self,
+        ctx: Context,
+        arguments: dict[str, Any],
+        socket: HubSocket,
+        entering: Callable[[Route], Awaitable[None]],
+    ) -> None:
+        """Ask for the right, await `entering` with the route that is entered, and run its handler."""
+        arguments[self._owned.item.signature.socket] = socket
+        await self._kernel.serve(self._owned, ctx, arguments, entering=entering)
 
 
 def _take(headers: dict[str, str], name: str) -> str | None:

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, TypeAlias
 from urllib.parse import unquote
 
 from aiohttp import web
+from aiohttp.hdrs import UPGRADE
 from aiohttp.web_urldispatcher import AbstractResource, AbstractRoute, UrlMappingMatchInfo
 
-from kernel import AetherraError, BadInput, Caller
+from kernel import SOCKET_METHOD, AetherraError, BadInput, Caller
+
+Further: TypeAlias = "Callable[[web.Request, Match], Awaitable[web.StreamResponse]]"
+"""What answers in an endpoint's stead and outlives it: its generation may go, the stream or socket stays."""
 
 Media = Literal["application/json", "application/octet-stream"]
 
@@ -58,14 +62,27 @@ class Endpoint(ABC):
         self.media = media
 
     @abstractmethod
+    async def answer(self, request: web.Request, match: Match) -> web.StreamResponse | Further:
+        """Return the response or what answers further, or raise; refusals are worded elsewhere."""
+
+
+class Label(Endpoint):
+    """What is left of an endpoint that was let go while its answer lasts: how it is called and how it speaks."""
+
+    __slots__ = ()
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__(endpoint.method, endpoint.pattern, dialect=endpoint.dialect)
+
     async def answer(self, request: web.Request, match: Match) -> web.StreamResponse:
-        """Return the response, or raise; refusals are worded elsewhere."""
+        """Nothing is asked of it any more."""
+        raise RuntimeError("this endpoint was let go")
 
 
 class Match(UrlMappingMatchInfo):
     """What a look-up found, and what the edge learns about the request on its way in."""
 
-    __slots__ = ("allowed", "caller", "cors", "endpoint", "path_values", "refusal", "request_id")
+    __slots__ = ("allowed", "caller", "cors", "endpoint", "path_values", "refusal", "request_id", "upgrade")
 
     def __init__(self, route: AbstractRoute) -> None:
         super().__init__({}, route)
@@ -77,6 +94,8 @@ class Match(UrlMappingMatchInfo):
         self.request_id = ""
         self.caller: Caller | None = None
         self.cors: dict[str, str] = {}
+        self.upgrade = False
+        """The request asks for a WebSocket."""
 
     @property
     def dialect(self) -> str:
@@ -94,6 +113,11 @@ class Match(UrlMappingMatchInfo):
         """Forget the endpoint: an idle connection keeps its last request, and must not keep an old generation."""
         self.endpoint = None
         self.allowed = {}
+
+
+def asks_for_socket(request: web.Request) -> bool:
+    """Tell whether `Upgrade` names WebSocket; other protocols are not ours, and their offer is passed over."""
+    return any(part.strip().lower() == "websocket" for part in request.headers.get(UPGRADE, "").split(","))
 
 
 async def _not_yet(request: web.Request) -> web.StreamResponse | None:
@@ -196,7 +220,10 @@ class Dispatch(AbstractResource):
     async def resolve(self, request: web.Request) -> tuple[Match, set[str]]:
         """Return a match for every request; that nothing was found is said by the handler, in the right shape."""
         match = Match(self._route)
-        self.table.find(request.method, request.rel_url.raw_path, match)
+        method = request.method
+        if UPGRADE in request.headers and method == "GET" and asks_for_socket(request):
+            match.upgrade, method = True, SOCKET_METHOD
+        self.table.find(method, request.rel_url.raw_path, match)
         return match, set()
 
     def url_for(self, **kwargs: str) -> NoReturn:

@@ -72,9 +72,11 @@ class Edge:
         if origin is not None:
             self._check_origin(request, origin, match)
         site = headers.get(SEC_FETCH_SITE)
-        if site in ("cross-site", "same-site") and request.method not in SAFE and not self.listed(origin):
+        unsafe = match.upgrade or request.method not in SAFE
+        if unsafe and site in ("cross-site", "same-site") and not self.listed(origin):
+            sent = "WebSocket" if match.upgrade else request.method
             raise Denied(
-                f"a page of another site sent this {request.method}; list its origin in [hub] allowed_origins",
+                f"a page of another site sent this {sent}; list its origin in [hub] allowed_origins",
                 code="CROSS_SITE",
             )
         if request.method not in SAFE:
@@ -97,7 +99,7 @@ class Edge:
         if self.listed(origin):
             match.cors = {"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": EXPOSED}
             match.cors["Vary"] = "Origin"
-        elif public and request.method in SAFE:
+        elif public and request.method in SAFE and not match.upgrade:
             match.cors = {"Access-Control-Allow-Origin": "*"}
         else:
             raise Denied(

@@ -37,6 +37,8 @@ STATUS_OF_CODE = {
     "REQUEST_TIMEOUT": 408,
     "UNSUPPORTED_MEDIA_TYPE": 415,
     "MISDIRECTED_REQUEST": 421,
+    "UPGRADE_REQUIRED": 426,
+    "TOO_MANY_SOCKETS": 429,
     "RATE_LIMITED": 429,
     "HEADERS_TOO_LARGE": 431,
     "NOT_IMPLEMENTED": 501,
@@ -60,6 +62,9 @@ STATUS_OF_CLASS: dict[type[AetherraError], int] = {
     StorageFull: 507,
 }
 """The nearest class counts; what is not here is 500."""
+
+STOPPING_RETRY_S = 5.0
+"""Said while the hub stops: the next one may be up then."""
 
 RETRY_AFTER_S = 1.0
 """Said with a 503 or a 429 that does not know better."""

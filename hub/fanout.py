@@ -1,5 +1,7 @@
 """One event to many clients: encoded once for all, one write for each and turn of the loop, bounded for the slow.
 
+Server-sent events and WebSockets share all of it; they differ in how a message is framed and how a client ends.
+
 A client that is behind keeps a bounded queue; beyond it the client is cut and told where to resume. Whoever resumes
 gets what the store and the ring still hold, and is told when something is missing.
 """
@@ -7,13 +9,15 @@ gets what the store and the ring still hold, and is told when something is missi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
 from hub.answer import encode
+from hub.frames import TEXT, frame
 from hub.limits import KB, Connection
 from hub.settings import HubSettings
 from kernel import BadInput, Bus, Event, EventStream, Replay, iso
@@ -24,12 +28,20 @@ CHUNK = 64 * KB
 GAP = "stream.gap"
 """The event that tells a resuming client that some events are no longer there."""
 
+GAP_TEXT = "some events after the one asked for are no longer kept"
+
 ERROR = "error"
 """The event that ends a stream that failed."""
 
+SLOW = "SLOW_CONSUMER"
+"""The code with which a client ends that reads too slowly."""
+
+EVENT_START = b'{"type":"event",'
+"""What stands before the rest of an event in a message of a socket."""
+
 
 class Wire(msgspec.Struct):
-    """An event as a client reads it."""
+    """An event as a client reads it; on a socket, `SocketEvent`, the same after its type."""
 
     seq: int
     topic: str
@@ -39,9 +51,13 @@ class Wire(msgspec.Struct):
     trace: str
 
 
-def frame(event: Event) -> bytes:
-    """Return an event as the lines of its message. An event without a number, made for an opening, has no `id`."""
-    data = encode(Wire(event.seq, event.topic, iso(event.time), event.data, event.source, event.trace))
+def event_lines(event: Event, data: bytes | None = None) -> bytes:
+    """Return an event as the lines of its message. An event without a number, made for an opening, has no `id`.
+
+    `data` is its data line, where that is encoded already.
+    """
+    if data is None:
+        data = encode(Wire(event.seq, event.topic, iso(event.time), event.data, event.source, event.trace))
     # The topic of an opening event never passed the bus, so a line break in it would begin a line of its own.
     topic = " ".join(event.topic.split()).encode()
     if event.seq > 0:
@@ -59,26 +75,43 @@ def chunk(block: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(block), block)
 
 
-class Encoded:
-    """An event's message, made once: as HTTP/1.1 clients get it, and as HTTP/1.0 clients do."""
+PLAIN, CHUNKED, FRAMED = range(3)
+"""How a client gets its messages: as they are (HTTP/1.0), as chunks (HTTP/1.1), or as frames of a WebSocket."""
 
-    __slots__ = ("chunked", "event", "plain")
+
+class Encoded:
+    """An event, encoded once for all who read it, in each of the ways in which somebody does."""
+
+    __slots__ = ("_data", "blocks", "event")
 
     def __init__(self, event: Event) -> None:
         self.event = event
-        self.plain = frame(event)
-        self.chunked = chunk(self.plain)
+        self.blocks: list[bytes | None] = [None, None, None]
+        self._data = encode(Wire(event.seq, event.topic, iso(event.time), event.data, event.source, event.trace))
+
+    def block(self, kind: int) -> bytes:
+        """Return the event as clients of this kind get it."""
+        block = self.blocks[kind]
+        if block is None:
+            if kind == FRAMED:
+                block = frame(TEXT, EVENT_START + self._data[1:])
+            else:
+                plain = event_lines(self.event, self._data)
+                block = chunk(plain) if kind == CHUNKED else plain
+            self.blocks[kind] = block
+        return block
 
 
 class Line:
-    """The way to one client: whole blocks, framed as its HTTP version wants them, and waiting while it is behind."""
+    """The way to one client: whole blocks, framed as it wants them, and waiting while it is behind."""
 
-    def __init__(self, request: web.Request) -> None:
+    def __init__(self, request: web.Request, kind: int | None = None) -> None:
         connection = request.protocol
         assert isinstance(connection, Connection)
         self.connection = connection
-        self._writer = request.writer
-        self.chunked = bool(getattr(request.writer, "chunked", False))
+        if kind is None:
+            kind = CHUNKED if getattr(request.writer, "chunked", False) else PLAIN
+        self.kind = kind
 
     @property
     def gone(self) -> bool:
@@ -91,55 +124,56 @@ class Line:
         transport = self.connection.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client is gone")
-        transport.write(chunk(block) if self.chunked else block)
+        transport.write(chunk(block) if self.kind == CHUNKED else block)
 
     async def drain(self) -> None:
-        """Wait until the client has read; cut its connection when it takes nothing for too long."""
-        await self.connection.drain(self._writer)
+        """Wait until the client has read; one that takes nothing for too long loses its connection."""
+        await self.connection.drain()
 
 
-class Client:
-    """One reader of bus events: what waits for it, bounded, and how it ends."""
+class Client(ABC):
+    """One reader of bus events: what waits for it, bounded; written as one block for each turn of the loop."""
 
-    def __init__(self, stream: EventStream, start: int, settings: HubSettings, line: Line) -> None:
-        self._where = stream.where
-        self._until = stream.until
-        self._start = start
+    def __init__(
+        self,
+        line: Line,
+        position: int,
+        settings: HubSettings,
+        *,
+        where: Mapping[str, Any] | None = None,
+        until: frozenset[str] = frozenset(),
+    ) -> None:
+        self._where = where or {}
+        self._until = until
         self._messages = settings.stream_messages
         self._bytes = settings.stream_kb * KB
         self._line = line
-        self._sent = start
-        self._queued = start
+        self._kind = line.kind
+        self._sent = position
+        self._queued = position
         self._queue: list[bytes] = []
         self._size = 0
         self._held = True
-        """Only the client's own task writes: it is at the backlog, or the client is behind."""
+        """Nothing is written from the queue: the client is at a backlog, or it is behind."""
         self._marked = False
         self._done = False
-        self._last: bytes | None = None
         self.slow = False
         """It was cut because it read too slowly."""
-        self._wake: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def fits(self, event: Event) -> bool:
-        """Tell whether the event's data has the values that the stream asks for."""
-        if not self._where:
-            return True
-        data = event.data
-        return isinstance(data, dict) and all(data.get(key) == value for key, value in self._where.items())
 
     def offer(self, encoded: Encoded) -> bool:
         """Queue an event; True when the client was not among those to write to yet."""
         event = encoded.event
-        if self._done or event.seq <= self._start or (self._where and not self.fits(event)):
+        if self._done or (self._where and not fits(self._where, event)):
             return False
-        block = encoded.chunked if self._line.chunked else encoded.plain
+        block = encoded.blocks[self._kind] or encoded.block(self._kind)
         queue = self._queue
         size = self._size + len(block)
         if len(queue) >= self._messages or size > self._bytes:
             self.flush()
             if queue:
-                self._overflow()
+                self.slow = True
+                self._drop()
+                self._too_slow()
                 return False
             size = len(block)
         queue.append(block)
@@ -152,23 +186,13 @@ class Client:
         self._marked = True
         return True
 
-    def _overflow(self) -> None:
-        self.slow = True
+    def _drop(self) -> None:
         self._queue.clear()
         self._size = 0
         self._queued = self._sent
-        text = "this client reads more slowly than events come; connect again with Last-Event-ID"
-        self.end(ERROR, {"type": "error", "code": "SLOW_CONSUMER", "message": text})
-
-    def end(self, topic: str, data: dict[str, Any]) -> None:
-        """Let the stream end with this message, after what is queued."""
-        if self._last is None:
-            self._done = True
-            self._last = message(topic, {**data, "resume": self._queued})
-            self._look_again()
 
     def flush(self) -> None:
-        """Write what is queued as one block, unless the client is behind; then its own task goes on."""
+        """Write what is queued as one block, unless the client is behind; then its own side goes on."""
         self._marked = False
         connection = self._line.connection
         transport = connection.transport
@@ -183,9 +207,40 @@ class Client:
             self._size = 0
             queue.clear()
         if self._held or self._done:
-            self._look_again()
+            self._flushed()
 
-    def _look_again(self) -> None:
+    @abstractmethod
+    def _flushed(self) -> None:
+        """Go on after a flush that left something behind, or was the last."""
+
+    @abstractmethod
+    def _too_slow(self) -> None:
+        """End: more waits than may, and was dropped."""
+
+
+class StreamClient(Client):
+    """A reader over server-sent events: after its backlog, live events until the stream or the client ends."""
+
+    def __init__(self, stream: EventStream, position: int, settings: HubSettings, line: Line) -> None:
+        super().__init__(line, position, settings, where=stream.where, until=stream.until)
+        self._cut_s = settings.stream_cut_s
+        self._not_cut: Callable[[], None] | None = None
+        self._last: bytes | None = None
+        self._wake: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def _too_slow(self) -> None:
+        text = "this client reads more slowly than events come; connect again with Last-Event-ID"
+        self.end(ERROR, {"type": "error", "code": SLOW, "message": text})
+        self._not_cut = self._line.connection.cut_after(self._cut_s)
+
+    def end(self, topic: str, data: dict[str, Any]) -> None:
+        """Let the stream end with this message, after what is queued."""
+        if self._last is None:
+            self._done = True
+            self._last = message(topic, {**data, "resume": self._queued})
+            self._flushed()
+
+    def _flushed(self) -> None:
         if not self._wake.done():
             self._wake.set_result(None)
 
@@ -194,7 +249,7 @@ class Client:
 
         `over` says that the backlog ends with the event that the stream was to last until.
         """
-        undo = self._line.connection.on_lost(self._look_again)
+        undo = self._line.connection.on_lost(self._flushed)
         try:
             for seq, block in backlog:
                 self._line.write(block)
@@ -217,13 +272,16 @@ class Client:
         finally:
             self._done = True
             undo()
+            if self._not_cut is not None:
+                self._not_cut()
 
 
 class Feed:
     """One set of topics and its readers: one listener on the bus for each pattern, however many clients there are."""
 
     def __init__(self, patterns: tuple[str, ...], fanout: Fanout) -> None:
-        self.clients: dict[Client, None] = {}
+        self.clients: dict[Client, int] = {}
+        """Each with the number of the newest event when it joined: what came before is its backlog's affair."""
         self.users = 0
         self.patterns = patterns
         self._fanout = fanout
@@ -243,8 +301,9 @@ class Feed:
         self._seen = event
         encoded = self._fanout.encoded(event)
         due = self._fanout.due
-        for client in self.clients:
-            if client.offer(encoded):
+        seq = event.seq
+        for client, start in self.clients.items():
+            if seq > start and client.offer(encoded):
                 due.append(client)
         if due:
             self._fanout.schedule()
@@ -341,9 +400,10 @@ class Backlog:
         self._add(messages, opening)
         if self._replay is not None and self._replay.gap and not (self.over or self._told):
             self._told = True
-            text = "some events after the one asked for are no longer kept"
-            messages.append(message(GAP, {"type": "gap", "message": text, "since": self._since}))
-        self._add(messages, [event for event in page if event.seq not in self._shown and fits(self._stream, event)])
+            messages.append(message(GAP, {"type": "gap", "message": GAP_TEXT, "since": self._since}))
+        self._add(
+            messages, [event for event in page if event.seq not in self._shown and fits(self._stream.where, event)]
+        )
         return messages
 
     def _add(self, messages: list[Event | bytes], events: list[Event]) -> None:
@@ -354,12 +414,12 @@ class Backlog:
             self.over = event.topic in self._stream.until
 
 
-def fits(stream: EventStream, event: Event) -> bool:
-    """Tell whether the event's data has the values that the stream asks for."""
-    if not stream.where:
+def fits(where: Mapping[str, Any], event: Event) -> bool:
+    """Tell whether the event's data has the values that are asked for."""
+    if not where:
         return True
     data = event.data
-    return isinstance(data, dict) and all(data.get(key) == value for key, value in stream.where.items())
+    return isinstance(data, dict) and all(data.get(key) == value for key, value in where.items())
 
 
 def _joined(messages: list[Event | bytes]) -> Iterator[tuple[int, bytes]]:
@@ -367,7 +427,7 @@ def _joined(messages: list[Event | bytes]) -> Iterator[tuple[int, bytes]]:
     parts: list[bytes] = []
     size = last = 0
     for one in messages:
-        block = one if isinstance(one, bytes) else frame(one)
+        block = one if isinstance(one, bytes) else event_lines(one)
         parts.append(block)
         size += len(block)
         last = last if isinstance(one, bytes) else max(last, one.seq)

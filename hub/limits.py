@@ -15,7 +15,6 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from aiohttp import HttpVersion11, web
-from aiohttp.abc import AbstractStreamWriter
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 from aiohttp.web_request import BaseRequest
@@ -23,6 +22,7 @@ from aiohttp.web_server import Server
 
 from hub.answer import header_lines, json_answer
 from hub.errors import Failure, body_of, failure_of
+from hub.frames import FrameGuard
 from hub.settings import HubSettings
 from kernel import BadInput, Clock, TooLarge, new_trace
 
@@ -90,7 +90,12 @@ class Connection(RequestHandler):
         "_lost",
         "_seen",
         "_settings",
+        "_stall_timer",
+        "_stalled_at",
+        "_writable",
+        "_writers",
         "console",
+        "guard",
         "loopback",
     )
 
@@ -105,6 +110,12 @@ class Connection(RequestHandler):
         self._head_timer: asyncio.TimerHandle | None = None
         self._lost: set[Callable[[], None]] = set()
         self._seen = 0
+        self._stall_timer: asyncio.TimerHandle | None = None
+        self._stalled_at = 0
+        self._writable: Callable[[], None] | None = None
+        self._writers: set[asyncio.Future[None]] = set()
+        self.guard: FrameGuard | None = None
+        """Looks at the frames of a socket before the library does."""
         self.console = False
         """The peer came over the hub's own socket file, and is the hub's own user."""
         self.loopback = False
@@ -144,6 +155,8 @@ class Connection(RequestHandler):
             self._admitted = False
             self._connections.leave(self._address)
         super().connection_lost(exc)
+        self._stop_stall_timer()
+        self._wake_writers()
         for callback in list(self._lost):
             callback()
         self._lost.clear()
@@ -156,21 +169,90 @@ class Connection(RequestHandler):
             self._lost.add(callback)
         return lambda: self._lost.discard(callback)
 
-    async def drain(self, writer: AbstractStreamWriter) -> None:
-        """Wait until the client has read; cut its connection when it takes nothing at all for too long."""
-        # A task of its own: aiohttp's waiter, once cancelled by a time-out, could not be waited for again.
-        waiting = asyncio.ensure_future(writer.drain())
-        try:
-            while self.transport is not None:
-                before = self.transport.get_write_buffer_size()
-                done, _ = await asyncio.wait({waiting}, timeout=self._settings.stream_stall_s)
-                if done:
-                    return waiting.result()
-                if self.transport is not None and self.transport.get_write_buffer_size() >= before:
-                    self.transport.abort()
-                    raise ConnectionResetError("the client took nothing for too long")
-        finally:
-            waiting.cancel()
+    def set_parser(self, parser: Any, *args: Any, **kwargs: Any) -> None:
+        """Let the frames of a socket be looked at on their way to the library's parser."""
+        if self.guard is not None:
+            self.guard.parser, parser = parser, self.guard
+        super().set_parser(parser, *args, **kwargs)
+
+    # Writing -----------------------------------------------------------------------------------------------------
+
+    def pause_writing(self) -> None:
+        """The client is behind: note it, and look whether it takes anything at all."""
+        super().pause_writing()
+        self._watch_stall()
+
+    def resume_writing(self) -> None:
+        """The client has caught up: let go on who waits for that."""
+        super().resume_writing()
+        self._stop_stall_timer()
+        self._wake_writers()
+
+    async def drain(self) -> None:
+        """Wait until the client has read enough to be written to, or is gone."""
+        while self.writing_paused and self.transport is not None:
+            # Futures of our own: aiohttp's one waiter is cancelled for all who wait when one of them is.
+            room = self._loop.create_future()
+            self._writers.add(room)
+            try:
+                await room
+            finally:
+                self._writers.discard(room)
+
+    def on_writable(self, callback: Callable[[], None] | None) -> None:
+        """Call back, in one step with the transport, whenever the client has caught up; None for never again."""
+        self._writable = callback
+
+    def _wake_writers(self) -> None:
+        for room in self._writers:
+            if not room.done():
+                room.set_result(None)
+        if self._writable is not None:
+            self._writable()
+
+    def _watch_stall(self) -> None:
+        if self.transport is not None:
+            self._stalled_at = self.transport.get_write_buffer_size()
+            self._stall_timer = self._loop.call_later(self._settings.stream_stall_s, self._look_for_stall)
+
+    def _look_for_stall(self) -> None:
+        self._stall_timer = None
+        if self.transport is None:
+            return
+        if self.transport.get_write_buffer_size() >= self._stalled_at:
+            self.transport.abort()  # it took nothing at all
+        else:
+            self._watch_stall()
+
+    def _stop_stall_timer(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
+
+    def cut_after(self, seconds: float) -> Callable[[], None]:
+        """Cut the connection when it is still there after `seconds`; returns what undoes that."""
+        timer = self._loop.call_later(seconds, self._cut)
+        forget = self.on_lost(timer.cancel)
+
+        def undo() -> None:
+            timer.cancel()
+            forget()
+
+        return undo
+
+    def _cut(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
+    def linger(self) -> None:
+        """End after our last words: what the client still sends is thrown away, so that it gets to read them."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        # Closed at once, with words of the client still unread, the system would take our words back.
+        transport.write_eof()
+        self._force_close = True
+        self.cut_after(LINGERING_S)
 
     # The head of a request ---------------------------------------------------------------------------------------
 
@@ -243,12 +325,9 @@ class Connection(RequestHandler):
             self.force_close()
             return
         transport.write(refusal_block(Failure(status, _CODES[status], message)))
-        # Closed at once, with words of the client still unread, the system would take our words back.
-        transport.write_eof()
-        self._force_close = True
+        self.linger()
         if self._waiter is not None:
             self._waiter.cancel()
-        self._loop.call_later(LINGERING_S, transport.abort)
 
     # What aiohttp would answer by itself -------------------------------------------------------------------------
 

@@ -377,8 +377,7 @@ def _error_statuses(endpoint: Endpoint) -> set[int]:
     if isinstance(endpoint, Door):
         if endpoint.from_body is not None or endpoint.media == "application/octet-stream":
             found |= {408, 413, 415}
-        if endpoint.method != SOCKET_METHOD:
-            found.add(504)
+        found |= {426, 429} if endpoint.method == SOCKET_METHOD else {504}
         raises = UNSAID if endpoint.route.raises is None else endpoint.route.raises
     return found | {_status(error) for error in raises}
 

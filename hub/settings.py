@@ -67,5 +67,20 @@ class HubSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Bytes that wait for one slow client, with the same end."""
     stream_stall_s: Seconds = 60.0
     """How long a client may take nothing at all of a stream or of another answer; then its connection is cut."""
+    stream_cut_s: Seconds = 5.0
+    """How long a client that was cut for its slowness may take to read why; then its connection is cut, too."""
     ping_s: Seconds = 15.0
-    """The interval of the comment lines that keep an idle stream open."""
+    """The interval of what keeps an idle stream open: comment lines, or pings that a socket's client has to answer."""
+
+    sockets: Count = 1_000
+    """Open WebSockets."""
+    sockets_per_user: Count = 100
+    """Open WebSockets of one caller."""
+    socket_kb: Count = 64
+    """A message of a client over a WebSocket."""
+    socket_messages: Count = 32
+    """Messages of a client that wait for their handler; beyond it the client has to wait."""
+    socket_auth_s: Seconds = 5.0
+    """How long a WebSocket may stay open without a token, where the hub wants one."""
+    socket_close_s: Seconds = 5.0
+    """How long a client may take to answer a close, and a handler to end by itself once its client is gone."""

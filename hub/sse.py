@@ -15,7 +15,7 @@ from aiohttp_sse import EventSourceResponse
 from hub.answer import NO_STORE, SECURITY, Answer, encode
 from hub.dispatch import Match
 from hub.errors import failure_of
-from hub.fanout import ERROR, Backlog, Client, Fanout, Line, message
+from hub.fanout import ERROR, Backlog, Fanout, Line, StreamClient, message
 from hub.settings import HubSettings
 from kernel import AetherraError, BadInput, Bus, EventStream, Overloaded, Replay
 
@@ -99,7 +99,7 @@ class Streams:
         since = stream.since if asked is None else asked
         feed = self.fanout.take(stream.topics)
         response = self._response(match)
-        client: Client | None = None
+        client: StreamClient | None = None
         try:
             await response.prepare(request)
             line = Line(request)
@@ -107,9 +107,10 @@ class Streams:
             if not await self._sent_early(backlog, line, match):
                 return response
             # From here to `run` nothing waits, so that no event falls between the ring and the live ones.
-            client = Client(stream, self._bus.position, self._settings, line)
+            position = self._bus.position
+            client = StreamClient(stream, position, self._settings, line)
             rest = backlog.rest()
-            feed.clients[client] = self._open[client] = None
+            feed.clients[client], self._open[client] = position, None
             await client.run(rest, over=backlog.over)
         finally:
             if client is not None:

@@ -31,6 +31,7 @@ from kernel.events import KERNEL_TOPICS, Event
 from kernel.hookspecs import hookimpl
 from kernel.kernel import Kernel
 from kernel.metrics import Reading, counted, gauged
+from kernel.patterns import matcher
 from kernel.plugin import Plugin, needs
 from kernel.replay import Replay
 from kernel.scheduler import Ticket
@@ -110,6 +111,7 @@ __all__ = [
     "iso",
     "load_commands",
     "load_settings",
+    "matcher",
     "nearest",
     "needs",
     "new_trace",

@@ -81,6 +81,7 @@ class Generation:
     _providers: dict[str, Any] = field(default_factory=dict)
     _inside: dict[int, asyncio.Timeout] = field(default_factory=dict)
     _unary: int = 0
+    _conversing: int = 0
     _next: int = 0
     _empty: asyncio.Event = field(default_factory=asyncio.Event)
     _lifespan: Any = None
@@ -176,6 +177,27 @@ class Generation:
         """Run `fn(ctx, **arguments)` on this generation, counted and, at a drain that lasts too long, cut."""
         began = time.perf_counter()
         self._unary += 1
+        try:
+            return await self._counted(fn, ctx, arguments)
+        finally:
+            self._unary -= 1
+            self.tally.busy_s += time.perf_counter() - began
+            self._left()
+
+    async def converse(self, fn: Callable[..., Any], ctx: Any, arguments: dict[str, Any]) -> Any:
+        """Run the function of a socket: a call that lasts as long as its client likes, so no handover waits for it."""
+        self._conversing += 1
+        try:
+            return await self._counted(fn, ctx, arguments)
+        finally:
+            self._conversing -= 1
+            self._left()
+
+    def _left(self) -> None:
+        if not self._unary:
+            self._empty.set()
+
+    async def _counted(self, fn: Callable[..., Any], ctx: Any, arguments: dict[str, Any]) -> Any:
         self.tally.calls += 1
         try:
             return await self._within(fn, ctx, arguments)
@@ -187,11 +209,6 @@ class Generation:
         except BaseException as error:
             self._contain(error)
             raise
-        finally:
-            self._unary -= 1
-            self.tally.busy_s += time.perf_counter() - began
-            if not self._unary:
-                self._empty.set()
 
     async def _within(self, fn: Callable[..., Any], ctx: Any, arguments: dict[str, Any]) -> Any:
         ticket = self._next = self._next + 1
@@ -259,9 +276,9 @@ class Generation:
         """How many calls and waiting streams are inside."""
         return len(self._inside)
 
-    async def quiet(self) -> None:
-        """Return when no call is inside; streams are not waited for."""
-        while self._unary:
+    async def quiet(self, *, conversations: bool = False) -> None:
+        """Return when no call is inside; streams are not waited for, and sockets only if they are asked for."""
+        while self._unary or (conversations and self._conversing):
             self._empty.clear()
             await self._empty.wait()
 

@@ -164,24 +164,29 @@ class Kernel:
         ctx: Context,
         arguments: dict[str, Any],
         *,
-        entering: Callable[[], Awaitable[None]] | None = None,
+        entering: Callable[[Route], Awaitable[None]] | None = None,
     ) -> Any:
         """Ask for the route's right and run its handler; return its result, or an async iterator where it streams.
 
         While its plugin hands its state over, the call waits and enters the next generation. `entering` is awaited
-        once the right is given and before the handler begins.
+        with the route that is entered, once the right is given and before its handler begins.
         """
-        while owned.owner.paused is not None and not ctx.passes_through(owned.owner):
-            await owned.owner.paused.wait()
-            owned = self._again(owned)
-        route, owner = owned.item, owned.owner
-        self.gate.require(ctx.chain, route.needs)
-        if entering is not None:
-            await entering()
-            return await self.serve(owned, ctx, arguments)  # meanwhile the plugin may have been paused
+        entered: Route | None = None
+        while True:
+            while owned.owner.paused is not None and not ctx.passes_through(owned.owner):
+                await owned.owner.paused.wait()
+                owned = self._again(owned)
+            route, owner = owned.item, owned.owner
+            self.gate.require(ctx.chain, route.needs)
+            if entering is None or entered is route:
+                break
+            await entering(route)
+            entered = route  # the plugin may have been paused meanwhile
         child = ctx.into(owner, ceiling=route.effect)
         if route.signature.streams:
             return owner.stream(route.fn, child, arguments)
+        if route.signature.socket:
+            return await owner.converse(route.fn, child, arguments)
         return await owner.call(route.fn, child, arguments)
 
     def _again(self, owned: Owned[Route]) -> Owned[Route]:

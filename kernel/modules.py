@@ -776,7 +776,7 @@ class Modules:
         """Wait for what is in flight, cut what stays, close, forget, and prove that it is gone."""
         try:
             async with self._clock.timeout(self._drain_s):
-                await old.quiet()
+                await old.quiet(conversations=True)
         except TimeoutError:
             log.warning("%s: cut %d calls that did not end within %g s of the switch", name, old.cut(), self._drain_s)
             await asyncio.sleep(0)

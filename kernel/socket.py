@@ -80,10 +80,14 @@ class SocketGap(msgspec.Struct, frozen=True, tag_field="type", tag="gap"):
 
 
 class SocketError(msgspec.Struct, frozen=True, tag_field="type", tag="error", omit_defaults=True):
-    """What was wrong with a message, or why the socket ends; `resume` is the number to resume after, if it follows."""
+    """What was wrong with a message, or why the socket ends.
+
+    `id` is that of the message it answers, `resume` the number to resume after where events were followed.
+    """
 
     code: str
     message: str
     details: dict[str, Any] = {}
     error_id: str = ""
     resume: int | None = None
+    id: str | int | None = None

@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import unittest
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -23,9 +23,10 @@ from kernel.battery import CHECKS, Finding, Report, check_plugin
 from kernel.bus import Bus
 from kernel.clock import Clock
 from kernel.config import Config, Paths
-from kernel.errors import LoadError
+from kernel.errors import Gone, LoadError
 from kernel.events import Event
 from kernel.kernel import Kernel
+from kernel.patterns import check_pattern
 
 __all__ = [
     "ALLOW_ALL",
@@ -35,6 +36,7 @@ __all__ = [
     "Recording",
     "Report",
     "TestClock",
+    "TestSocket",
     "check_plugin",
     "kernel_config",
     "running_kernel",
@@ -169,6 +171,62 @@ class PluginTest(unittest.IsolatedAsyncioTestCase):
     async def asyncSetUp(self) -> None:
         """Let the loop run as fast as a hub's; the one of `unittest` would tell of each slow step."""
         asyncio.get_running_loop().set_debug(False)
+
+
+class TestSocket:
+    """A `Socket` without a hub: it receives `messages`, then its client leaves; `sent` is what the handler sent.
+
+    `closed` is the handler's own close, `following` what it follows; no events come by themselves.
+    """
+
+    __test__ = False
+
+    def __init__(self, messages: Iterable[Any] = ()) -> None:
+        self.sent: list[Any] = []
+        self.closed: tuple[int, str] | None = None
+        self.following: tuple[str, ...] = ()
+        self._messages = iter(messages)
+
+    def __aiter__(self) -> TestSocket:
+        return self
+
+    async def __anext__(self) -> Any:
+        for message in self._messages if self.closed is None else ():
+            return message
+        raise StopAsyncIteration
+
+    async def receive(self) -> Any:
+        """Return the next message; raise `Gone` when there is none any more."""
+        async for message in self:
+            return message
+        raise Gone("the client has left")
+
+    async def send(self, value: Any) -> None:
+        """Note what is sent."""
+        if self.closed is not None:
+            raise Gone("the socket was closed")
+        self.sent.append(value)
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Note how it was closed."""
+        self.closed = self.closed or (code, reason)
+
+    async def follow(
+        self, topics: Sequence[str], *, since: int | None = None, opening: Callable[[int], Any] | None = None
+    ) -> int:
+        """Note the topics, and send the opening; the position is always 0."""
+        for topic in topics:
+            check_pattern(topic)
+        self.following = tuple(dict.fromkeys([*self.following, *topics]))
+        if opening is not None:
+            await self.send(opening(0))
+        return 0
+
+    async def unfollow(self, topics: Sequence[str]) -> list[str]:
+        """Note that the topics are left."""
+        left = [topic for topic in self.following if topic in topics]
+        self.following = tuple(topic for topic in self.following if topic not in left)
+        return left
 
 
 class Recording:

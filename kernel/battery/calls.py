@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from kernel.generation import Generation
 from kernel.kernel import Kernel
 from kernel.services import plain
 from kernel.signature import Parameter, Signature
-from kernel.testing import Recording, TestClock
+from kernel.testing import Recording, TestClock, TestSocket
 
 CALLER = Caller("user:battery", ("role:admin", "role:user"))
 CALLS_PER_DOOR = 60
@@ -238,12 +239,26 @@ async def _enter(kernel: Kernel, generation: Generation, door: Door, ctx: Contex
         child = ctx.calling(generation, door.item.needs, exact=True, ceiling=door.item.effect)
         await _some_items(generation.stream(door.item.fn, child, bound))
         return
+    if door.signature.socket:
+        await _talk(kernel, Owned(route, generation), ctx, bound)
+        return
     result = await kernel.serve(Owned(route, generation), ctx, bound)
     if door.signature.streams:
         await _some_items(result)
     elif not isinstance(result, EventStream):
         value = result.value if isinstance(result, Reply) else result
         msgspec.json.encode(plain(value))
+
+
+async def _talk(kernel: Kernel, owned: Owned[Route], ctx: Context, bound: dict[str, Any]) -> None:
+    """Say to a socket's handler whatever it takes, one message after the other, and then leave."""
+    signature = owned.item.signature
+    said = Parameter(signature.socket, signature.socket, signature.receives)
+    fitting = (value for value in samples.candidates(said.type) if samples.fits(said, value))
+    messages = [msgspec.convert(value, said.type) for value in islice(fitting, CALLS_PER_DOOR)]
+    socket = TestSocket(messages)
+    await kernel.serve(owned, ctx, {**bound, signature.socket: socket})
+    msgspec.json.encode(socket.sent)
 
 
 async def _some_items(stream: Any) -> None:

@@ -233,6 +233,28 @@ def late() -> None:
     "a function without a class of effect": Bad(
         "effects", ("bad.hear does not say what it does to the world",), {'"hear", effect="staged"': '"hear"'}
     ),
+    "a socket that fails at a message that fits": Bad(
+        "arguments",
+        ("WS /api/bad/talk called with", "raised KeyError: 'no such thing'", "bad.py:"),
+        added='''
+
+class Ask(msgspec.Struct, tag_field="type", tag="ask"):
+    """Ask for a word."""
+
+    word: str
+
+
+@bad.socket("/api/bad/talk", effect="read")
+async def talk(ctx: Context, socket: Socket[Ask | str, int]) -> None:
+    """Say how often a word was heard."""
+    async for message in socket:
+        if isinstance(message, Ask):
+            await socket.send(counts.get(message.word, 0))
+        elif message == "no such thing":
+            await socket.send(counts[message])
+''',
+        instead={"Plugin, needs": "Plugin, Socket, needs"},
+    ),
     "claims on what others have": Bad(
         "claims",
         ("GET /health belongs to the hub itself", "two plugins claim the service memory: memory and bad"),

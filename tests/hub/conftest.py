@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from raw_socket import HANDSHAKE, Answered, RawSocket, read_response, slow_connection
 
 from hub.serve import Server
 from hub.settings import HubSettings
-from kernel import Kernel
+from kernel import Clock, Kernel
 from kernel.testing import ALLOW_ALL, kernel_config
 
 PROBE = '''
@@ -184,35 +184,6 @@ for dialect in ("scripts", "aimos", "aurora", "executions"):
 '''
 
 
-@dataclass
-class Answered:
-    """A response as it came over the wire."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        """The decoded body."""
-        return json.loads(self.body)
-
-
-async def read_response(reader: asyncio.StreamReader, *, head_only: bool = False) -> Answered:
-    """Read one response."""
-    head = await reader.readuntil(b"\r\n\r\n")
-    lines = head.decode("latin-1").split("\r\n")
-    headers = {}
-    for line in lines[1:]:
-        name, _, value = line.partition(": ")
-        if name:
-            headers[name.lower()] = value
-    body = b""
-    if not head_only and "content-length" in headers:
-        body = await reader.readexactly(int(headers["content-length"]))
-    return Answered(int(lines[0].split()[1]), headers, body)
-
-
 class Running:
     """A hub under test."""
 
@@ -258,6 +229,37 @@ class Running:
         finally:
             writer.close()
             await writer.wait_closed()
+
+    @asynccontextmanager
+    async def socket(
+        self,
+        path: str,
+        headers: Mapping[str, str | None] | None = None,
+        *,
+        first: bytes = b"",
+        console: bool = False,
+        buffer: int = 0,
+    ) -> AsyncIterator[RawSocket]:
+        """Open a WebSocket, or be refused: `answered` says which. `first` is sent with the handshake.
+
+        `buffer` is how many bytes the system receives ahead of the client, about.
+        """
+        sent = {"Host": f"localhost:{self.port}", **HANDSHAKE, **(headers or {})}
+        lines = [f"GET {path} HTTP/1.1", *(f"{k}: {v}" for k, v in sent.items() if v is not None)]
+        if console:
+            reader, writer = await asyncio.open_unix_connection(str(self.kernel.config.paths.home / "hub.sock"))
+        elif buffer:
+            reader, writer = await slow_connection(self.port, buffer)
+        else:
+            reader, writer = await self.connect()
+        try:
+            writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + first)
+            async with asyncio.timeout(5):
+                answered = await read_response(reader)
+            yield RawSocket(answered, reader, writer)
+        finally:
+            writer.close()
+            await asyncio.gather(writer.wait_closed(), return_exceptions=True)
 
     @asynccontextmanager
     async def stream(
@@ -324,8 +326,10 @@ async def running_hub(
     *,
     policy: str = ALLOW_ALL,
     plugins: Mapping[str, str] | None = None,
+    bundled: Iterable[str] | None = (),
     limits: Mapping[str, Any] | None = None,
     events: Mapping[str, Any] | None = None,
+    clock: Clock | None = None,
     **settings: Any,
 ) -> AsyncIterator[Running]:
     """Run a hub in `home` with the probe and `plugins`; `settings` are those of `[hub]`, `limits` of `[limits]`, and
@@ -335,8 +339,8 @@ async def running_hub(
     overrides = {f"hub.{name}": value for name, value in {"port": 0, **settings}.items()}
     overrides |= {f"limits.{name}": value for name, value in (limits or {}).items()}
     overrides |= {f"events.{name}": value for name, value in (events or {}).items()}
-    config = kernel_config(home, plugins=sources, overrides=overrides, sections={"hub": HubSettings})
-    server = Server(Kernel(config))
+    config = kernel_config(home, plugins=sources, bundled=bundled, overrides=overrides, sections={"hub": HubSettings})
+    server = Server(Kernel(config, clock=clock))
     await server.start()
     try:
         yield Running(server)

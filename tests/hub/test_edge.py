@@ -549,6 +549,63 @@ async def test_a_client_that_reads_slowly_keeps_its_connection(start_hub: Any) -
     await writer.wait_closed()
 
 
+# WebSockets ---------------------------------------------------------------------------------------------------------
+
+OPEN = """
+from kernel import Plugin, Socket
+talk = Plugin("talk", version="1.0.0")
+@talk.socket("/api/talk")
+async def echo(socket: Socket[int, int]) -> None:
+    async for n in socket:
+        await socket.send(n)
+"""
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost:1", "https://localhost:{port}"])
+@pytest.mark.parametrize("path", ["/api/talk", "/health", "/api/nowhere"])
+async def test_a_foreign_origin_opens_no_socket_not_even_to_public_data(start_hub: Any, origin: str, path: str) -> None:
+    hub = await start_hub(plugins={"talk": OPEN})
+    headers = {"Origin": origin.format(port=hub.port)}
+    for console in (False, True):
+        async with hub.socket(path, headers, console=console) as socket:
+            assert (socket.answered.status, socket.answered.json["code"]) == (403, "FOREIGN_ORIGIN")
+            assert "access-control-allow-origin" not in socket.answered.headers
+    assert hub.server.hub.sockets.open == 0
+
+
+async def test_a_foreign_origin_opens_no_socket_whatever_credential_comes_along(start_hub: Any) -> None:
+    hub = await start_hub(plugins={"talk": OPEN})
+    for extra in ({"Sec-WebSocket-Protocol": "bearer.a.b.c"}, {"Authorization": "Bearer x"}):
+        async with hub.socket("/api/talk?ticket=x", {"Origin": "http://evil.example", **extra}) as socket:
+            assert (socket.answered.status, socket.answered.json["code"]) == (403, "FOREIGN_ORIGIN")
+
+
+async def test_own_and_listed_origins_open_sockets(start_hub: Any) -> None:
+    hub = await start_hub(plugins={"talk": OPEN}, allowed_origins=["https://ui.example.org"])
+    for headers in (
+        {"Origin": f"http://localhost:{hub.port}", "Sec-Fetch-Site": "same-origin"},
+        {"Origin": "https://ui.example.org", "Sec-Fetch-Site": "cross-site"},
+        {},
+    ):
+        async with hub.socket("/api/talk", headers) as socket:
+            assert socket.answered.status == 101
+            socket.say(1)
+            assert await socket.message() == 1
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+async def test_a_socket_from_another_site_without_a_listed_origin_is_refused(start_hub: Any, site: str) -> None:
+    hub = await start_hub(plugins={"talk": OPEN})
+    async with hub.socket("/api/talk", {"Sec-Fetch-Site": site}) as socket:
+        assert (socket.answered.status, socket.answered.json["code"]) == (403, "CROSS_SITE")
+
+
+async def test_a_socket_to_a_rebound_name_is_refused(start_hub: Any) -> None:
+    hub = await start_hub(plugins={"talk": OPEN})
+    async with hub.socket("/api/talk", {"Host": f"evil.example:{hub.port}"}) as socket:
+        assert socket.answered.status == 421
+
+
 # Answers ------------------------------------------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hub.fanout import frame
+from hub.fanout import event_lines
 from kernel import Event
 
 EVENTS = 120
@@ -29,7 +29,7 @@ async def drained(hub: Any) -> None:
 
 
 def test_a_line_break_in_a_topic_cannot_begin_a_line() -> None:
-    assert frame(Event(0, "a\r\ndata: x", 0.0, None)).count(b"\n") == 3
+    assert event_lines(Event(0, "a\r\ndata: x", 0.0, None)).count(b"\n") == 3
 
 
 async def test_an_event_has_its_number_topic_and_data(hub: Any) -> None:

@@ -8,6 +8,7 @@ from kernel.errors import BadInput, ContractError
 from kernel.plugin import Plugin
 from kernel.signature import MessageDecoder, Signature
 from kernel.socket import Socket
+from kernel.testing import TestSocket
 
 
 async def remind(ctx: Any, name: str, minutes: int = 5, tags: list[str] | None = None, async_: bool = False) -> str:
@@ -200,3 +201,15 @@ def test_a_message_that_does_not_fit_is_refused_with_its_field(text: bytes, word
     with pytest.raises(BadInput, match=words) as refused:
         MessageDecoder(Ask | Stop).decode(text)
     assert refused.value.details.get("field") == field
+
+
+async def test_a_sockets_function_is_tried_without_a_hub() -> None:
+    async def count(socket: Socket[Ask, int]) -> None:
+        await socket.follow(["job.*"], opening=lambda at: at)
+        async for message in socket:
+            await socket.send(len(message.words))
+        await socket.close(4000, "done")
+
+    socket = TestSocket([Ask("one"), Ask("three")])
+    await count(socket)
+    assert (socket.sent, socket.following, socket.closed) == ([0, 3, 5], ("job.*",), (4000, "done"))
