@@ -13,6 +13,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_type_hints
 
 import msgspec
@@ -22,10 +23,11 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from aether_lang import host, stdlib
-from hub.app import make_app
+from hub.app import HUB, make_app
 from hub.errors import status_of
+from hub.openapi import document
 from hub.settings import HubSettings
-from kernel import Config, Kernel, Paths
+from kernel import Config, Kernel, Paths, Table
 from kernel.config import KERNEL_SECTIONS
 from kernel.contribution import Contribution, Metric
 from kernel.errors import AetherraError, errors_tree
@@ -169,6 +171,31 @@ def metrics() -> str:
     return "\n".join(parts)
 
 
+def http() -> str:
+    """Every operation of hub and bundled plugins, from the document at /openapi.json: a table for each tag."""
+    nowhere = Paths.find(environ={}, home=Path("/nonexistent"))
+    kernel = Kernel(Config.load(sections={"hub": HubSettings}, file=None, environ={}, overrides={}, paths=nowhere))
+    hub = make_app(kernel)[HUB]
+    owners = [SimpleNamespace(plugin=name, contribution=declared) for name, declared in plugins()]
+    hub.compile(Table.merge(owners, version=1))
+    described = document(hub.dispatch.table.endpoints, hub.settings)
+    parts = []
+    for tag in described["tags"]:
+        found = [
+            (path, "WS" if "x-websocket" in operation else method.upper(), operation)
+            for path, item in described["paths"].items()
+            for method, operation in item.items()
+            if operation["tags"] == [tag["name"]]
+        ]
+        rows = (
+            (f"`{method} {path}`", f"`{one['x-right']}`" if "x-right" in one else "–", one["summary"], one["x-dialect"])
+            for path, method, one in found
+        )
+        head = ("operation", "right", "what it does", "dialect")
+        parts.append(f"## {tag['name']}\n\n{tag['description']}\n\n{table(head, rows)}")
+    return "\n".join(parts)
+
+
 GENERATED: dict[str, Callable[[], str]] = {
     "capabilities": capabilities,
     "errors": errors,
@@ -178,6 +205,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "library-functions": library_functions,
     "host-functions": host_functions,
     "metrics": metrics,
+    "http": http,
 }
 
 

@@ -37,10 +37,6 @@ browser; so that it need not, another one stands in its place."""
 
 OURS: Final = ("reference.css", "swagger.js", "redoc.js")
 
-SWAGGER_POLICY: Final = content_policy()
-REDOC_POLICY: Final = content_policy(style_src="'unsafe-inline'", worker_src="blob:")
-"""ReDoc writes styles as it goes, and searches in a worker that it makes of its own text."""
-
 _NAMED: Final = re.compile(r"\{([a-z.-]+)\}")
 
 
@@ -65,15 +61,15 @@ def _taken(place: str) -> Callable[[], bytes]:
 class ReferencePage(Endpoint):
     """A page that shows the API: 503 with what is missing, and how to install it, without the extra `docs`."""
 
-    __slots__ = ("_assets", "_file", "_name", "_policy")
+    __slots__ = ("_assets", "_file")
 
     documents: Mapping[int, tuple[str, Any]] = {200: ("text/html", str), 503: ("text/html", str)}
     tagged = True
+    name: str
+    policy: str
 
-    def __init__(self, pattern: str, name: str, policy: str, assets: Assets) -> None:
+    def __init__(self, pattern: str, assets: Assets) -> None:
         super().__init__("GET", pattern, anonymous=True)
-        self._name = name
-        self._policy = policy
         self._assets = assets
         self._file: File | None = None
 
@@ -84,12 +80,29 @@ class ReferencePage(Endpoint):
                 # Not a page that is gone (404): it is the hub's, and there once its files are.
                 missing = await asyncio.to_thread(own("reference-missing.html"))
                 return Answer(503, missing, content_type=HTML, cache=NO_STORE, policy=OWN_ORIGIN)
-            text = (await asyncio.to_thread(own(self._name))).decode()
+            text = (await asyncio.to_thread(own(self.name))).decode()
             for name in dict.fromkeys(_NAMED.findall(text)):
                 tag = (await self._assets.file(name)).tag
                 text = text.replace(f"{{{name}}}", f"/docs/assets/{name}?v={tag[1:13]}")
             self._file = File.of(text.encode(), HTML)
-        return self._file.answer(request, cache=LOOK_AGAIN, policy=self._policy)
+        return self._file.answer(request, cache=LOOK_AGAIN, policy=self.policy)
+
+
+class SwaggerPage(ReferencePage):
+    """`GET /docs`: Swagger UI, which shows the API and tries it out; 503 without the extra `docs`."""
+
+    __slots__ = ()
+    name = "swagger.html"
+    policy = content_policy()
+
+
+class RedocPage(ReferencePage):
+    """`GET /redoc`: ReDoc, which shows the API to be read; 503 without the extra `docs`."""
+
+    # It writes styles as it goes, and searches in a worker that it makes of its own text.
+    __slots__ = ()
+    name = "redoc.html"
+    policy = content_policy(style_src="'unsafe-inline'", worker_src="blob:")
 
 
 class Described:
@@ -143,9 +156,9 @@ def reference_endpoints(kernel: Kernel, endpoints: Callable[[], Iterable[Endpoin
     return (
         ApiDocument("/openapi.json", described),
         ApiDocument("/api/openapi.json", described),
-        ReferencePage("/docs", "swagger.html", SWAGGER_POLICY, assets),
-        ReferencePage("/api/docs", "swagger.html", SWAGGER_POLICY, assets),
-        ReferencePage("/redoc", "redoc.html", REDOC_POLICY, assets),
-        ReferencePage("/api/redoc", "redoc.html", REDOC_POLICY, assets),
+        SwaggerPage("/docs", assets),
+        SwaggerPage("/api/docs", assets),
+        RedocPage("/redoc", assets),
+        RedocPage("/api/redoc", assets),
         assets,
     )
