@@ -322,7 +322,7 @@ async def test_what_a_service_answers_in_another_shape_fails_its_part_only(start
 
 
 async def test_a_health_function_that_does_not_answer_is_named_and_the_others_are_shown(start_hub: Any) -> None:
-    hub = await start_hub(plugins={"sick": FALLS_ILL}, page_part_s=0.1)
+    hub = await start_hub(plugins={"sick": FALLS_ILL}, page_part_s=1.0)
     page = await outline(hub)
     assert re.search(r"sick\s+:\s+its health function did not answer in time", page.sections["health"])
     assert "database" in page.sections["health"]
