@@ -7,8 +7,10 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import aiohttp
 import pytest
 from hub_process import AETHER, HubProcess, hub_process
 
@@ -175,3 +177,25 @@ def test_every_script_of_the_language_page_says_what_stands_below_it(kind: str, 
 def test_every_script_of_the_language_page_is_shown_with_what_it_says() -> None:
     text = (ROOT / "docs" / "language.md").read_text()
     assert len(SHOWN.findall(text)) == len(re.findall(r"^```aether", text, re.MULTILINE)) >= 7
+
+
+async def test_the_commands_of_the_http_page_are_answered_and_its_socket_says_what_it_says(
+    tmp_path: Path, need: Callable[[str], str]
+) -> None:
+    need("curl")
+    page = ROOT / "docs" / "http.md"
+    async with hub_process(tmp_path / "home") as hub:
+        answers = [json.loads(await shell(hub, command)) for command in commands(page, 0)]
+        stats, stored, recalled, run = answers
+        assert stats["requests_handled"] >= 0
+        assert stored["content"] == "tea at four"
+        assert [entry["content"] for entry in recalled["memories"]] == ["tea at four"]
+        assert run["status"] == "completed"
+        async with aiohttp.ClientSession() as session, session.ws_connect(f"{hub.url}/api/events/ws") as socket:
+            await socket.send_str(FENCE.findall(page.read_text())[1][1])
+            assert (await socket.receive_json())["type"] == "subscribed"
+            await shell(hub, "cp examples/hello.py plugins/")
+            event = await socket.receive_json(timeout=10)
+            while event["topic"] != "module.loaded":  # a copy may be seen before it is whole, and is told as such
+                event = await socket.receive_json(timeout=10)
+            assert (event["type"], event["data"]["plugin"]) == ("event", "hello")
