@@ -182,7 +182,7 @@ def http() -> str:
     parts = []
     for tag in described["tags"]:
         found = [
-            (path, "WS" if "x-websocket" in operation else method.upper(), operation)
+            (path, "WS" if "101" in operation["responses"] else method.upper(), operation)
             for path, item in described["paths"].items()
             for method, operation in item.items()
             if operation["tags"] == [tag["name"]]

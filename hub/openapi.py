@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
+from hub.auth import SUBPROTOCOL
 from hub.binding import Door
 from hub.dispatch import Endpoint
 from hub.errors import SHAPES, STATUS_OF_CODE, status_of
@@ -30,6 +31,7 @@ from kernel import (
     NotFound,
     Parameter,
     Reply,
+    SocketError,
     StorageFull,
     TooLarge,
 )
@@ -113,6 +115,18 @@ _EVENTS = (
 _VALUES = (
     "Server-sent events. Each message has one value as `data`, JSON of the schema in `x-sse`. A last message `error` "
     "says why the stream ended early, `stream.end` that the hub ends it."
+)
+_SOCKET = (
+    "The socket is open. Each message is JSON in one text message: the client's are of the schema `receives` in "
+    "`x-websocket`, the hub's of `sends`, or an `error`, which says what was wrong with a message or why the socket "
+    "ends."
+)
+_SOCKET_RULES = (
+    "`Host` and `Origin` are checked as for any request, `Origin` always. On loopback no token is needed. A token comes "
+    'as the first message `{{"type":"auth","token":...}}` or as the subprotocol `bearer.TOKEN`, a short-lived one as '
+    "`ticket` in the query; the hub cannot verify any of them yet and closes the socket with 4401. A message is {kib} "
+    "KiB at most, and nothing is compressed. A refusal closes with 4000 and the status it would have had. The socket is "
+    "closed with 1001 when the hub stops, with 1012 when its plugin is reloaded or the policy changes: connect again."
 )
 
 
@@ -288,8 +302,11 @@ class _Writer:
     def _socket(self, door: Door) -> dict[str, Any]:
         signature = door.route.signature
         return {
+            "description": _SOCKET_RULES.format(kib=self._settings.socket_kb),
+            "subprotocols": [SUBPROTOCOL],
             "receives": self._components.of(signature.receives, given=True),
             "sends": self._components.of(signature.sends, given=False),
+            "errors": self._components.of(SocketError, given=False),
         }
 
     # Responses ---------------------------------------------------------------------------------------------------
@@ -315,7 +332,7 @@ class _Writer:
     def _door_answers(self, door: Door) -> dict[int, dict[str, Any]]:
         route = door.route
         if door.method == SOCKET_METHOD:
-            return {101: self._response("The socket is open; its messages are described by `x-websocket`.", None)}
+            return {101: self._response(_SOCKET, None)}
         streams = _streams(door)
         if streams is not None:
             kind = Wire if streams == "events" else route.signature.result

@@ -13,6 +13,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 from whole_hub import whole_hub
 
@@ -29,7 +30,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from kernel import Conflict, Context, EventStream, NotFound, Plugin, Reply
+from kernel import Conflict, Context, EventStream, NotFound, Plugin, Reply, Socket
 
 kinds = Plugin("kinds", version="1.0.0")
 Limit = Annotated[int, msgspec.Meta(ge=1, le=100, description="How many.")]
@@ -95,6 +96,14 @@ async def ticks(ctx: Context, count: int) -> AsyncIterator[Tick]:
     """Stream ticks."""
     yield Tick(1)
 
+@kinds.socket("/api/kinds/talk", raises=())
+async def talk(ctx: Context, socket: Socket[Part, Tick], deep: bool = False) -> None:
+    """Talk about parts."""
+
+@kinds.socket("/api/kinds")
+async def watch(ctx: Context, socket: Socket[Part, Tick]) -> None:
+    """Watch where one also asks."""
+
 @kinds.get("/api/kinds/odd", raises=())
 async def odd(ctx: Context) -> object:
     """Return something that no schema describes."""
@@ -138,7 +147,7 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, A
 
 def listed(document: dict[str, Any]) -> set[tuple[str, str]]:
     return {
-        (SOCKET_METHOD if "x-websocket" in operation else method.upper(), path)
+        (SOCKET_METHOD if "101" in operation["responses"] else method.upper(), path)
         for method, path, operation in operations(document)
     }
 
@@ -472,6 +481,40 @@ async def test_a_stream_says_what_its_messages_are(kinds: dict[str, Any]) -> Non
     content = ticks["responses"]["200"]["content"]["text/event-stream"]["schema"]
     assert resolved(kinds, content["x-sse"]["data"])["title"] == "Tick"
     assert "Last-Event-ID" not in query(ticks)
+
+
+async def test_a_socket_is_a_get_that_changes_protocols_with_its_messages_beside_it(kinds: dict[str, Any]) -> None:
+    operation = kinds["paths"]["/api/kinds/talk"]["get"]
+    assert query(operation) == {"deep": {"type": "boolean", "default": False}}
+    assert {"101", "401", "403", "426"} <= operation["responses"].keys()
+    assert "200" not in operation["responses"]
+    told = operation["x-websocket"]
+    assert resolved(kinds, told["receives"])["required"] == ["name"]
+    assert resolved(kinds, told["sends"])["title"] == "Tick"
+    assert resolved(kinds, told["errors"])["properties"]["type"] == {"const": "error"}
+    assert "4401" in told["description"]
+    assert "64 KiB" in told["description"]
+
+
+async def test_a_path_that_is_also_a_socket_keeps_its_get(kinds: dict[str, Any]) -> None:
+    item = kinds["paths"]["/api/kinds"]
+    assert "200" in item["get"]["responses"]
+    assert "101" in item["x-websocket"]["responses"]
+    assert (SOCKET_METHOD, "/api/kinds") in listed(kinds)
+    assert ("GET", "/api/kinds") in listed(kinds)
+
+
+async def test_an_event_on_a_stream_fits_its_description(start_hub: Callable[..., Any]) -> None:
+    hub = await start_hub()
+    document = await read(hub)
+    schema = document["paths"]["/api/probe/watch"]["get"]["responses"]["200"]["content"]["text/event-stream"]["schema"]
+    fits = Draft202012Validator({**schema["x-sse"]["data"], "components": document["components"]})
+    async with hub.stream("/api/probe/watch?topics=probe.*") as stream:
+        await hub.ask("POST", "/api/probe/emit", {"topic": "probe.made", "data": {"a": [1]}})
+        message = await stream.message()
+    assert message["event"] == "probe.made"
+    fits.validate(message["data"])
+    assert not fits.is_valid({**message["data"], "seq": "1"})
 
 
 async def test_nothing_to_say_has_no_content(kinds: dict[str, Any]) -> None:
