@@ -67,9 +67,19 @@ async def test_the_documented_answers_of_a_hub_without_them(client: HubClient, c
     assert (await client.ask("GET", "/api/peers/announce", status=405))["code"] == "METHOD_NOT_ALLOWED"
 
 
-async def asked(kernel: Kernel, method: str, path: str) -> Any:
+async def test_a_training_job_needs_somebody_who_trains(client: HubClient) -> None:
+    body = {"task": "sft", "dataset": "conversations"}
+    refused = await client.ask("POST", "/api/trainer/jobs", body, 503)
+    assert (refused["code"], refused["details"]["service"]) == ("SERVICE_UNAVAILABLE", "runner.training")
+    for wrong, field in (({"task": "sft"}, "dataset"), ({"task": "", "dataset": "x"}, "task"), ({}, "task")):
+        assert (await client.ask("POST", "/api/trainer/jobs", wrong, 400))["details"]["field"] == field
+    status = await client.ask("GET", "/api/trainer/status")
+    assert status["jobs_active"] == 0
+
+
+async def asked(kernel: Kernel, method: str, path: str, key: str | None = None, **arguments: Any) -> Any:
     route = next(owned for owned in kernel.table.routes if owned.item.key == (method, path))
-    return await kernel.serve(route, kernel.context(ADA), {})
+    return await kernel.serve(route, kernel.context(ADA, idempotency_key=key), arguments)
 
 
 async def test_a_plugin_that_brings_a_backend_answers_for_it(tmp_path: Path) -> None:
@@ -86,11 +96,16 @@ async def test_the_trainers_figures_are_counted_from_the_executions(tmp_path: Pa
     async with running_kernel(tmp_path, plugins=plugins, bundled=["hub_api", "executions"]) as kernel:
         executions = kernel.context(ADA).service("executions")
         for name in ("sft", "sft", "eval"):
-            row = await executions.submit("training", name, {})
+            answer = await asked(kernel, "POST", "/api/trainer/jobs", task=name, dataset="conversations")
+            assert answer.value.status == "pending"
             if name == "eval":
-                async for _ in executions.watch(row["id"]):
-                    pass
+                async for ended in executions.watch(answer.value.job_id):
+                    assert ended["input"] == {"task": "eval", "dataset": "conversations"}
         status = await asked(kernel, "GET", "/api/trainer/status")
         assert (status.enabled, status.jobs_active, status.evals_run) == (True, 2, 1)
+        first = await asked(kernel, "POST", "/api/trainer/jobs", "key", task="sft", dataset="x")
+        again = await asked(kernel, "POST", "/api/trainer/jobs", "key", task="sft", dataset="x")
+        assert again.value.job_id == first.value.job_id
+        assert again.headers == {"Idempotency-Replayed": "true"}
         await kernel.modules.unload("trainer")
         assert (await asked(kernel, "GET", "/api/trainer/status")).enabled is False

@@ -119,6 +119,10 @@ class Executions:
         return {}
 
     @needs("job:read")
+    async def submit(self, ctx: Context, kind: str, name: str, input: dict[str, Any]) -> dict[str, Any]:
+        return ROW
+
+    @needs("job:read")
     async def stats(self, ctx: Context, kind: str | None, name: str | None) -> dict[str, Any]:
         return {}
 
