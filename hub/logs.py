@@ -38,5 +38,7 @@ def log_to_stderr(level: int = logging.INFO) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    # Python's own warnings tell of a coroutine that was never awaited: an event of a plugin, say, that never happened.
+    logging.captureWarnings(True)
     # It tells of every change it sees; what became of one is told by the kernel.
     logging.getLogger("watchfiles").setLevel(logging.WARNING)

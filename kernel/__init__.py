@@ -27,6 +27,7 @@ from kernel.errors import (
     TooLarge,
     Unauthenticated,
 )
+from kernel.event_log import Published
 from kernel.events import KERNEL_TOPICS, Event
 from kernel.hookspecs import hookimpl
 from kernel.kernel import Kernel

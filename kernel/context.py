@@ -267,7 +267,11 @@ class Context:
                 f"{self.plugin} may not publish {topic}: events under {word} are told by {holder} alone",
                 details={"topic": topic, "plugin": holder},
             )
-        self._kernel.gate.require(self._own_chain(), f"event:emit:{topic}", ceiling=self.ceiling)
+        try:
+            self._kernel.gate.require(self._own_chain(), f"event:emit:{topic}", ceiling=self.ceiling)
+        except Denied as denied:
+            own = f"; {self.plugin}.* is its own and needs no right" if self._owner is not None else ""
+            raise Denied(denied.message + own, details=denied.details) from None
 
     def _owns(self, topic: str) -> bool:
         word = topic.partition(".")[0]

@@ -311,6 +311,8 @@ def _claim(taken: dict[K, Owned[Any]], key: K, owned: Owned[Any], what: str) -> 
 
 
 def _clash(what: str, first: str, second: str) -> ContractError:
+    if first == second:
+        return ContractError(f"{first} declares {what} twice; once is enough", details={"plugins": [first]})
     return ContractError(
         f"two plugins claim {what}: {first} and {second}; rename it in one of them",
         details={"claim": what, "plugins": [first, second]},

@@ -23,6 +23,7 @@ from kernel.contribution import (
 from kernel.errors import BadInput, ContractError
 from kernel.metrics import check_names
 from kernel.patterns import check_pattern
+from kernel.signature import place_of
 from kernel.versions import satisfies
 
 KINDS: Mapping[str, type[Any]] = {
@@ -70,7 +71,10 @@ def check(contribution: Contribution) -> None:
     _once("durable subscription", (s.name for s in contribution.subscriptions if s.durable))
     for task in contribution.tasks:
         if not inspect.iscoroutinefunction(task.fn):
-            raise ContractError(f"the task {task.name!r} is no coroutine function: declare it with async def")
+            raise ContractError(
+                f"the task {task.name!r} is no coroutine function: declare it with async def",
+                details={"place": place_of(task.fn)},
+            )
         if task.restart not in ("on_error", "always", "never"):
             raise ContractError(f"the task {task.name!r}: restart is on_error, always or never, got {task.restart!r}")
         _check_arguments(f"the task {task.name!r}", task.fn, ("ctx",))
@@ -87,7 +91,8 @@ def check(contribution: Contribution) -> None:
         _check_arguments("health", contribution.health, ("ctx",) if needed else ())
     settings = contribution.settings
     if settings is not None and not (isinstance(settings, type) and issubclass(settings, msgspec.Struct)):
-        raise ContractError(f"settings is {settings!r:.80}; expected a msgspec.Struct")
+        name = getattr(settings, "__name__", f"{settings!r:.80}")
+        raise ContractError(f"settings is {name}; expected a msgspec.Struct: class {name}(msgspec.Struct, frozen=True)")
 
 
 def _check_manifest(manifest: Manifest) -> None:
@@ -168,4 +173,6 @@ def _check_arguments(what: str, fn: Callable[..., Any], arguments: tuple[str, ..
         inspect.signature(fn).bind(*arguments)
     except TypeError as error:
         name = getattr(fn, "__name__", repr(fn))
-        raise ContractError(f"{what}: {name} is called with ({', '.join(arguments)}): {error}") from None
+        raise ContractError(
+            f"{what}: {name} is called with ({', '.join(arguments)}): {error}", details={"place": place_of(fn)}
+        ) from None

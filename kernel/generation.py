@@ -19,10 +19,11 @@ from typing import Any, Literal
 from kernel.bus import Bus
 from kernel.bus import Subscription as Queue
 from kernel.contribution import Contribution, Subscription
-from kernel.errors import AetherraError, BadInput, LoadError, Overloaded, PluginError
+from kernel.errors import AetherraError, BadInput, ContractError, LoadError, Overloaded, PluginError
 from kernel.events import PLUGIN_ERROR, Event
 from kernel.loader import Source
 from kernel.services import plain
+from kernel.suggest import nearest
 
 log = logging.getLogger("kernel.generation")
 
@@ -112,7 +113,11 @@ class Generation:
         try:
             return self._collectors[name]
         except KeyError:
-            raise BadInput(f"{self.plugin} did not declare the metric {name!r}") from None
+            close = nearest(name, list(self._collectors))
+            raise ContractError(
+                f"{self.plugin} did not declare the metric {name!r}"
+                + (f"; did you mean {close!r}?" if close else "; p.counter, p.gauge and p.histogram declare one")
+            ) from None
 
     def provider(self, service: str) -> Any:
         """Return this generation's one object for a service that it provides."""

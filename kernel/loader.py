@@ -273,9 +273,27 @@ def refused(source: Source, error: BaseException) -> LoadError:
             if filename.startswith(str(source.path)):
                 where = f"{Path(filename).name}:{trace.tb_lineno}: "
             trace = trace.tb_next
+    if not where and isinstance(error, ContractError) and error.details.get("place"):
+        where = f"{error.details['place']}: "
     kind = "" if isinstance(error, ContractError) else f"{type(error).__name__}: "
     message = error.msg if isinstance(error, SyntaxError) else str(error)
-    return LoadError(f"{where}{kind}{message}", details={"plugin": source.name, "error": type(error).__name__})
+    return LoadError(
+        f"{where}{kind}{_worded(error, message)}", details={"plugin": source.name, "error": type(error).__name__}
+    )
+
+
+def _worded(error: BaseException, message: str) -> str:
+    """Return what Python says about a common slip, and what to do about it."""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f"{message}; install it where the hub runs, into the environment of its Python"
+    missing = re.match(r"cannot import name '(\w+)' from 'kernel'", message) if isinstance(error, ImportError) else None
+    if missing is not None:
+        close = nearest(missing[1], sys.modules["kernel"].__all__)
+        return f"the kernel has no public name {missing[1]!r}" + (f"; did you mean {close!r}?" if close else "")
+    bare = re.match(r"Plugin\.(\w+)\(\) missing 1 required positional argument: '(fn|struct)'", message)
+    if bare is not None:
+        return f"`{bare[1]}` is written without parentheses: @p.{bare[1]}"
+    return message
 
 
 def gather(module: ModuleType, source: Source) -> Contribution:
@@ -286,12 +304,17 @@ def gather(module: ModuleType, source: Source) -> Contribution:
     plugins = [value for value in vars(module).values() if isinstance(value, Plugin)]
     plugins = list(dict.fromkeys(plugins))
     if len(plugins) != 1:
+        names = "".join(f" {plugin.name}" for plugin in plugins)
         raise LoadError(
-            f"{source.path.name} declares {len(plugins)} plugins; expected exactly one `Plugin(...)` in the module"
+            f"{source.path.name} declares {len(plugins)} plugins{names}; expected exactly one, at the top level of the "
+            f'module: {source.name} = Plugin("{source.name}", version="1.0.0")'
         )
     plugin = plugins[0]
     if plugin.name != source.name:
-        raise LoadError(f"{source.path.name} declares the plugin {plugin.name!r}; its file and its name must agree")
+        raise LoadError(
+            f"{source.path.name} declares the plugin {plugin.name!r}; its file and its name must agree: call the "
+            f"plugin {source.name!r}, or the file {plugin.name}{source.path.suffix}"
+        )
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     try:

@@ -545,7 +545,11 @@ class Modules:
         for service, wanted in contribution.manifest.requires.items():
             provider = merged.services.get(service)
             if provider is None:
-                raise _Waiting(f"{newcomer.plugin} requires the service {service!r}, which no loaded plugin provides")
+                close = nearest(service, list(merged.services))
+                raise _Waiting(
+                    f"{newcomer.plugin} requires the service {service!r}, which no loaded plugin provides"
+                    + (f"; did you mean {close!r}?" if close else "; it is loaded as soon as one does")
+                )
             version = provider.owner.contribution.manifest.version
             if not satisfies(version, wanted):
                 raise _Waiting(f"{newcomer.plugin} requires {service} {wanted}; {provider.owner.plugin} is {version}")

@@ -31,7 +31,7 @@ from kernel.contribution import (
 from kernel.errors import AetherraError, ContractError
 from kernel.hookspecs import hookimpl
 from kernel.metrics import Values
-from kernel.signature import Signature
+from kernel.signature import Signature, place_of
 from kernel.suggest import nearest
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -151,12 +151,12 @@ class Plugin:
         `public` is for what anybody may know: pages of any origin may read it, no credential is looked at, and the
         caller is `anonymous`, who needs the right as everybody does.
         """
+        self._named(method.lower() if isinstance(method, str) else "route", path, '"/api/..."')
         if public and method not in SAFE_METHODS:
             raise ContractError(f"plugin {self.name}: {method} {path}: only a GET can be public")
         if method not in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}:
             raise ContractError(f"plugin {self.name}: {method!r} is no HTTP method that a route can have")
-        if not PATH.match(path):
-            raise ContractError(f"plugin {self.name}: the path {path!r} is not of the form /a/{{b}}/c")
+        self._check_path(path)
         if deadline_s is not None and not 0 < deadline_s <= ROUTE_DEADLINE_S:
             raise ContractError(
                 f"plugin {self.name}: {method} {path}: deadline_s is above 0 and at most {ROUTE_DEADLINE_S:g}, "
@@ -219,8 +219,8 @@ class Plugin:
         two messages; then a reload hands the open socket over to the new generation, and the client notices nothing.
         `raises` are the errors that the function ends with, as for a route.
         """
-        if not PATH.match(path):
-            raise ContractError(f"plugin {self.name}: the path {path!r} is not of the form /a/{{b}}/c")
+        self._named("socket", path, '"/api/..."')
+        self._check_path(path)
 
         def collect(fn: F) -> F:
             options = {
@@ -247,6 +247,7 @@ class Plugin:
 
         A function that does not say its class of effect counts as irreversible.
         """
+        self._named("function", name, f'"name", effect="{EFFECTS[0]}"')
         declared, effect = effect is not None, effect or "irreversible"
         if effect not in EFFECTS:
             raise ContractError(f"plugin {self.name}: effect {effect!r} is none of {', '.join(EFFECTS)}")
@@ -278,6 +279,8 @@ class Plugin:
         after a crash or a while without the plugin; where the function raises, it is called again.
         """
 
+        self._named("on", pattern, '"noun.verbed"')
+
         def collect(fn: F) -> F:
             name = f"{self.name}.{fn.__name__}"
             declared = Subscription(pattern, fn, Signature.of(fn), name, limit, when_full, durable)
@@ -288,6 +291,8 @@ class Plugin:
 
     def service(self, name: str) -> Callable[[C], C]:
         """Provide the class as the service `name`, one object per generation."""
+
+        self._named("service", name, '"name"')
 
         def collect(provider: C) -> C:
             methods = {}
@@ -307,6 +312,8 @@ class Plugin:
     def uses(self, service: str) -> Callable[[C], C]:
         """Declare the Protocol by which this plugin calls `service`; it is compared with the provider at every load."""
 
+        self._named("uses", service, '"service"')
+
         def collect(protocol: C) -> C:
             self._uses.append((service, protocol))
             return protocol
@@ -316,6 +323,8 @@ class Plugin:
     def task(self, name: str, *, restart: Literal["on_error", "always", "never"] = "on_error") -> Callable[[F], F]:
         """Keep the coroutine function running in the background, under the supervisor's rules."""
 
+        self._named("task", name, '"name"')
+
         def collect(fn: F) -> F:
             self._tasks.append(Task(name, fn, restart))
             return fn
@@ -324,6 +333,8 @@ class Plugin:
 
     def command(self, name: str, *, offline: bool = False) -> Callable[[F], F]:
         """Add the verb `aether name`: called with (terminal, options), it returns an exit status or None for 0."""
+
+        self._named("command", name, '"name"')
 
         def collect(fn: F) -> F:
             self._commands.append(Command(name, fn, _command_signature(fn), _sentence(fn), offline))
@@ -396,6 +407,18 @@ class Plugin:
         self._only("trusts", _not_async(self.name, fn))
         return fn
 
+    def _named(self, door: str, given: Any, example: str) -> None:
+        """Raise for a decorator that stands without its parentheses: it would be given the function as its name."""
+        if not isinstance(given, str):
+            raise ContractError(
+                f"plugin {self.name}: {door} has no name: it is written @p.{door}({example}) before the function"
+            )
+
+    def _check_path(self, path: str) -> None:
+        if not PATH.match(path):
+            hint = f"; did you mean {'/' + path!r}?" if PATH.match("/" + path) else ""
+            raise ContractError(f"plugin {self.name}: the path {path!r} is not of the form /a/{{b}}/c{hint}")
+
     def _only(self, what: str, value: Any) -> None:
         if what in self._single:
             raise ContractError(f"plugin {self.name}: {what} is declared twice")
@@ -424,7 +447,10 @@ class Plugin:
         self, folder: Path | None, read: Callable[[Path], Sequence[tuple[str, str]]]
     ) -> Iterator[tuple[int, str, str]]:
         if folder is None:
-            raise ContractError(f"plugin {self.name}: a folder of migrations needs a package; a file lists statements")
+            raise ContractError(
+                f"plugin {self.name}: migrations is a text, which names a folder of a package; a plugin that is one "
+                'file lists its statements: migrations=["CREATE TABLE ..."]'
+            )
         for file_name, text in read(folder / str(self.migrations)):
             number, _, rest = file_name.removesuffix(".sql").partition("_")
             if not number.isdigit() or not rest:
@@ -446,7 +472,8 @@ class Plugin:
             if method in SAFE_METHODS and above(effect, "read"):
                 raise ContractError(
                     f"plugin {self.name}: {method} {path} serves {full}, which is {effect}; "
-                    "a GET changes nothing, so use POST or declare the function free or read"
+                    "a GET changes nothing, so use POST or declare the function free or read",
+                    details={"place": place_of(fn)},
                 )
             signature = function.signature if function else Signature.of(fn, socket=method == SOCKET_METHOD)
             if method == SOCKET_METHOD:
@@ -472,7 +499,11 @@ class Plugin:
             )
             unknown = route.path_names - {p.field for p in signature.parameters}
             if unknown:
-                raise ContractError(f"plugin {self.name}: {path} names {min(unknown)!r}, which {full} does not take")
+                takes = ", ".join(sorted(p.field for p in signature.parameters)) or "nothing"
+                raise ContractError(
+                    f"plugin {self.name}: {path} names {min(unknown)!r}, which {full} does not take; it takes {takes}",
+                    details={"place": place_of(fn)},
+                )
             found.append(route)
         return found
 

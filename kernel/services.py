@@ -80,8 +80,10 @@ class _Call:
     def _find(self) -> Owned[Service]:
         owned = self._ctx.table.services.get(self._service)
         if owned is None:
+            close = nearest(self._service, list(self._ctx.table.services))
             raise ServiceUnavailable(
-                f"the service {self._service!r} is not there: no loaded plugin provides it",
+                f"the service {self._service!r} is not there: no loaded plugin provides it"
+                + (f"; did you mean {close!r}?" if close else ""),
                 details={"service": self._service},
             )
         return owned

@@ -154,6 +154,14 @@ class Signature:
 
         `socket` says that the function stands behind a socket's door: one of its parameters is a `Socket`.
         """
+        try:
+            return cls._of(fn, method, socket)
+        except ContractError as error:
+            error.details.setdefault("place", place_of(fn))
+            raise
+
+    @classmethod
+    def _of(cls, fn: Callable[..., Any], method: bool, socket: bool) -> Signature:
         title = getattr(fn, "__qualname__", repr(fn))
         try:
             hints = typing.get_type_hints(fn, include_extras=True)
@@ -204,6 +212,12 @@ class Signature:
         return {**named, **kwargs}
 
 
+def place_of(fn: Any) -> str:
+    """Return the file and line where a function is written, such as `hello.py:8`; "" where that is not known."""
+    code = getattr(inspect.unwrap(fn), "__code__", None) if callable(fn) else None
+    return "" if code is None else f"{code.co_filename.rpartition('/')[2]}:{code.co_firstlineno}"
+
+
 def refusal(error: msgspec.ValidationError, parameters: Iterable[Parameter] = ()) -> BadInput:
     """Word a msgspec refusal as `BadInput`: what was expected, what came, and the field."""
     text = str(error)
@@ -222,9 +236,22 @@ def _parameter(title: str, given: inspect.Parameter, hints: Mapping[str, Any]) -
     if given.kind in (given.VAR_POSITIONAL, given.VAR_KEYWORD):
         raise ContractError(f"{title}: `*{given.name}` cannot be documented or checked; name each parameter")
     if given.name not in hints:
-        raise ContractError(f"{title}: the parameter `{given.name}` needs a type")
+        raise ContractError(
+            f"{title}: the parameter `{given.name}` needs a type, such as `{given.name}: str`: it is what callers are "
+            "checked against and told"
+        )
+    if _is_context(hints[given.name]):
+        raise ContractError(
+            f"{title}: the context is the first parameter and is called `ctx`; here it is called `{given.name}`"
+            + (", and others come before it" if given.name == "ctx" else "")
+        )
     field = given.name.removesuffix("_")
     return Parameter(given.name, field, hints[given.name], given.default)
+
+
+def _is_context(hint: Any) -> bool:
+    # Told by its name: the context's own file builds on this one.
+    return getattr(hint, "__qualname__", "") == "Context" and getattr(hint, "__module__", "") == "kernel.context"
 
 
 def _is_socket(hint: Any) -> bool:

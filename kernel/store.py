@@ -32,7 +32,7 @@ from kernel.bus import Bus
 from kernel.clock import Clock
 from kernel.crashpoints import crashpoint
 from kernel.effects import Effect, EffectKey
-from kernel.errors import BadInput, Conflict, Overloaded, ServiceUnavailable, StorageError
+from kernel.errors import BadInput, Conflict, ContractError, Overloaded, ServiceUnavailable, StorageError
 from kernel.long_reads import LongReads
 from kernel.migrations import Migration
 from kernel.namespaces import Guard, check_namespace
@@ -568,6 +568,11 @@ class StoreHandle:
 
     async def write(self, fn: Callable[[Tx], T]) -> T:
         """Run `fn(tx)` under a savepoint and return its result once it is committed. See `Store.write`."""
+        if not callable(fn):
+            raise ContractError(
+                "a write takes a function of the transaction, such as lambda tx: tx.execute(sql, values); "
+                f"got {fn!r:.80}"
+            )
         effect = self._effect_source()
         return await self._store.write(fn, namespace=self._namespace, effect=effect, owns=self._owns)
 

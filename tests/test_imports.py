@@ -46,6 +46,10 @@ def test_a_plugin_imports_the_kernels_public_names_and_itself_only(folder: Path)
     assert [b for path in folder.rglob("*.py") for b in breaches(path, language=language)] == []
 
 
+def test_every_public_name_of_the_kernel_is_there() -> None:
+    assert [name for name in kernel.__all__ if not hasattr(kernel, name)] == []
+
+
 def test_the_hub_imports_the_kernels_public_names_only() -> None:
     assert [b for path in (ROOT / "hub").rglob("*.py") for b in breaches(path, language=False) if "hub" not in b] == []
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import inspect as types
 
 from kernel.battery import samples
-from kernel.battery.declared import place
 from kernel.battery.report import Findings
 from kernel.capabilities import Caller
 from kernel.context import Context, EventStream, Reply
@@ -25,7 +25,7 @@ from kernel.errors import AetherraError, BadInput
 from kernel.generation import Generation
 from kernel.kernel import Kernel
 from kernel.services import plain
-from kernel.signature import Parameter, Signature
+from kernel.signature import Parameter, Signature, place_of
 from kernel.testing import Recording, TestClock, TestSocket
 
 CALLER = Caller("user:battery", ("role:admin", "role:user"))
@@ -60,7 +60,7 @@ def doors(generation: Generation) -> Sequence[Door]:
         Door(
             item.name if isinstance(item, Function) else f"{item.method} {item.path}",
             item.signature,
-            place(item.fn),
+            place_of(item.fn),
             str(generation.source.path),
             item,
         )
@@ -76,6 +76,14 @@ def check_binding(door: Door, findings: Findings) -> None:
     wrong += [
         (f"without `{p.field}`", {k: v for k, v in base.items() if k != p.field}) for p in parameters if p.required
     ]
+    for parameter in parameters:
+        if isinstance(types.type_info(parameter.type), types.CustomType):
+            findings.fail(
+                "arguments",
+                f"{door.name} takes `{parameter.name}` as {getattr(parameter.type, '__name__', parameter.type)}, which "
+                "no data can become; take text or a number, or a msgspec.Struct",
+                door.where,
+            )
     messages = [Parameter("message", "message", door.signature.receives)] if door.signature.socket else []
     for parameter in (*parameters, *messages):
         for value in samples.candidates(parameter.type):

@@ -3,37 +3,29 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 from kernel.battery.report import Findings
 from kernel.contribution import EFFECTS, Contribution
-
-
-def place(fn: Callable[..., Any]) -> str:
-    """Return the file and line where a function is written."""
-    code = getattr(inspect.unwrap(fn), "__code__", None)
-    if code is None:
-        return ""
-    return f"{code.co_filename.rpartition('/')[2]}:{code.co_firstlineno}"
+from kernel.signature import place_of
 
 
 def _doors(contribution: Contribution) -> Iterator[tuple[str, str, str]]:
     """Yield (what it is, its description, where) of every door."""
     for route in contribution.routes:
-        yield f"{route.method} {route.path}", route.description, place(route.fn)
+        yield f"{route.method} {route.path}", route.description, place_of(route.fn)
     for function in contribution.functions:
-        yield f"the function {function.name}", function.description, place(function.fn)
+        yield f"the function {function.name}", function.description, place_of(function.fn)
     for service in contribution.services:
         for method in service.methods:
             fn = getattr(service.provider, method)
-            yield f"{service.name}.{method} (service)", inspect.getdoc(fn) or "", place(fn)
+            yield f"{service.name}.{method} (service)", inspect.getdoc(fn) or "", place_of(fn)
     for command in contribution.commands:
-        yield f"the verb `aether {command.name}`", command.description, place(command.fn)
+        yield f"the verb `aether {command.name}`", command.description, place_of(command.fn)
     for subscription in contribution.subscriptions:
-        yield f"the handler of {subscription.pattern}", inspect.getdoc(subscription.fn) or "", place(subscription.fn)
+        yield f"the handler of {subscription.pattern}", inspect.getdoc(subscription.fn) or "", place_of(subscription.fn)
     for task in contribution.tasks:
-        yield f"the task {task.name}", inspect.getdoc(task.fn) or "", place(task.fn)
+        yield f"the task {task.name}", inspect.getdoc(task.fn) or "", place_of(task.fn)
 
 
 def check_descriptions(contribution: Contribution, findings: Findings) -> None:
@@ -57,5 +49,5 @@ def check_effects(contribution: Contribution, findings: Findings) -> None:
                 "effects",
                 f"{function.name} does not say what it does to the world, so it counts as irreversible; declare it "
                 f'with effect="...", one of {", ".join(EFFECTS)}',
-                place(function.fn),
+                place_of(function.fn),
             )

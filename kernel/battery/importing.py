@@ -274,9 +274,10 @@ def main(child: Child) -> None:
     trees = reading.parsed(source, findings)
     if findings.failed("source"):
         return
-    child.reach("source", "imports", "logger")
+    child.reach("source", "imports", "logger", "awaits")
     reading.check_imports(trees, findings)
     reading.check_loggers(trees, findings)
+    reading.check_awaits(trees, findings)
     child.reach("import")
     loaded = import_watched(source, trees, findings)
     child.reach("declaration")

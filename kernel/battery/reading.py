@@ -82,6 +82,30 @@ def check_loggers(trees: Mapping[str, ast.Module], findings: Findings) -> None:
                     )
 
 
+AWAITED = frozenset({"call", "publish", "publish_once", "require", "store.write", "store.query", "clock.sleep"})
+"""What of a context returns something to await. So does every method of a service's handle."""
+
+
+def check_awaits(trees: Mapping[str, ast.Module], findings: Findings) -> None:
+    """Note every call of the hub that stands alone without `await`: it would never be made."""
+    for name, tree in trees.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and _to_await(node.value.func):
+                findings.fail(
+                    "awaits",
+                    f"`{ast.unparse(node.value):.80}` is not awaited, so it never happens; write `await` before it",
+                    f"{name}:{node.lineno}",
+                )
+
+
+def _to_await(called: ast.expr) -> bool:
+    if not isinstance(called, ast.Attribute):
+        return False
+    if isinstance(called.value, ast.Call):
+        return ast.unparse(called.value.func) == "ctx.service"
+    return ast.unparse(called).removeprefix("ctx.") in AWAITED and ast.unparse(called).startswith("ctx.")
+
+
 def rebound(trees: Mapping[str, ast.Module]) -> Iterator[tuple[str, str, int]]:
     """Yield (file, name, line) of every module-level name that a function binds anew."""
     for name, tree in trees.items():

@@ -14,6 +14,7 @@ CHECKS: Mapping[str, str] = {
     "source": "its files can be read as one plugin",
     "imports": "it imports the kernel's public names, libraries and itself, and nothing else of the house",
     "logger": "it logs through ctx.log, whose name stays the same at every reload",
+    "awaits": "what it asks of the hub is awaited",
     "import": "importing it does nothing: no file, socket, thread, task, process, output or setting of the process",
     "declaration": "it can be imported, and what it declares can hold",
     "descriptions": "every door says in a docstring what its caller gets",

@@ -218,6 +218,23 @@ def late() -> None:
         ("bad.py:92: `logging.getLogger(__name__)` makes another logger at each reload", "use ctx.log"),
         added="\n\nimport logging\nlog = logging.getLogger(__name__)\n",
     ),
+    "calls of the hub that are not awaited": Bad(
+        "awaits",
+        (
+            "`ctx.publish('bad.heard')` is not awaited, so it never happens",
+            "`ctx.service('memory').store('x')` is not awaited",
+            "`ctx.store.write(str)` is not awaited",
+        ),
+        added="""
+
+async def late(ctx: Context) -> None:
+    ctx.publish("bad.heard")
+    ctx.service("memory").store("x")
+    ctx.store.write(str)
+    await ctx.clock.sleep(1)
+    ctx.log.info("a call that needs none")
+""",
+    ),
     "another name than its file": Bad("declaration", ("'worse'", "bad.py"), {'    "bad",\n': '    "worse",\n'}),
     "a parameter without a type": Bad(
         "declaration", ("bad.py:", "the parameter `word` needs a type"), {"word: str, times": "word, times"}
@@ -291,7 +308,12 @@ async def talk(ctx: Context, socket: Socket[Ask | str, int]) -> None:
     ),
     "calls that break": Bad(
         "arguments",
-        ("bad.count called with word='' raised ZeroDivisionError", "POST /api/bad called with", "raised IndexError"),
+        (
+            "bad.count called with word='' raised ZeroDivisionError",
+            "POST /api/bad called with",
+            "raised IndexError",
+            "takes `path` as Event, which no data can become",
+        ),
         {COUNTED: "    return 1 // len(word)\n"},
         '''
 
@@ -304,6 +326,11 @@ class Times(msgspec.Struct):
 
 @bad.post("/api/bad")
 async def hear_at(ctx: Context, times: Times) -> None:
+    """Hear it."""
+
+
+@bad.post("/api/bad/path")
+async def hear_from(ctx: Context, path: asyncio.Event) -> None:
     """Hear it."""
 ''',
     ),

@@ -53,7 +53,7 @@ async def test_the_commands_it_prints_work_as_printed(tmp_path: Path) -> None:
     commands = [line.partition("   #")[0].strip() for line in written.stdout.partition("Next:\n")[2].splitlines()]
     test, check, serve, curl = commands
     assert await shell(tmp_path, test)
-    assert "good: 18 checks" in await shell(tmp_path, check)
+    assert "good: 19 checks" in await shell(tmp_path, check)
     # The address is another one only because 3001 may be taken here.
     hub = await asyncio.create_subprocess_exec(
         *serve.split(), "--port", "0", cwd=tmp_path, env=environment(tmp_path), stdout=-1, stderr=-2
@@ -133,7 +133,7 @@ def test_a_plugin_is_checked_by_path_or_name_without_a_hub_or_a_home(tmp_path: P
     lines = told.stdout.splitlines()
     assert lines[0] == f"hello  {HELLO}"
     assert lines[1].split()[:2] == ["passed", "source"]
-    assert [line for line in lines if line.startswith("good: 18 checks")] != []
+    assert [line for line in lines if line.startswith("good: 19 checks")] != []
     assert any(line.startswith("security  ") for line in lines)
     assert not (tmp_path / "hub").exists()
 
@@ -146,7 +146,7 @@ def test_a_bad_plugin_exits_with_1_and_says_in_full_what_to_mend(tmp_path: Path)
     said = re.sub(r"\s+", " ", told.stdout)
     assert "failed descriptions hello.py:8: GET /health has no docstring; its first line is what users" in said
     assert "failed claims GET /health belongs to the hub itself; choose another path" in said
-    assert "to be mended: 18 checks" in said
+    assert "to be mended: 19 checks" in said
 
 
 def test_as_json_it_tells_every_finding(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ async def test_a_dropped_file_is_served_and_an_edit_replaces_it(kernel: Kernel) 
         ("@hello.health\ndef sick():\n    return 'out of tea'", "out of tea"),
         (
             "@hello.get('/api/hello/{name}')\nasync def again(ctx: Context, name: str) -> str: return ''",
-            "two plugins claim",
+            "hello declares the route GET /api/hello/{name} twice",
         ),
     ],
 )
