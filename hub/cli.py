@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from hub.installation import mixture
 from hub.plugin_verbs import plugin_group
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def config_verb(ctx: click.Context, /, as_json: bool, **given: Any) -> None:
 
     config = load_config(merged(ctx, given))
     load_settings(config)
-    settings, warnings = config.effective(), all_warnings(config)
+    settings, warnings = config.effective(), config.without_effect()
     if as_json:
         import msgspec
 
@@ -143,6 +144,41 @@ def config_verb(ctx: click.Context, /, as_json: bool, **given: Any) -> None:
         click.echo(f"{setting.key:<{width}}  {setting.value!r}  ({setting.origin})")
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
+
+
+@aether.command("init")
+@click.argument("directory", required=False, type=Folder)
+@click.option("--home", type=Folder, help="The same, as other verbs take it (AETHERRA_HOME).")
+@click.option("--force", is_flag=True, help="Even if the folder holds other things.")
+@click.option("--json", "as_json", is_flag=True, help="Print data as JSON.")
+@click.pass_context
+def init_verb(ctx: click.Context, directory: Path | None, home: Path | None, force: bool, as_json: bool) -> None:
+    """Make a home for a hub: a settings file that explains itself, policies, folders, a first script.
+
+    DIRECTORY is the hub's data folder, the usual one if it is not given. What is there already is kept as it is.
+    """
+    from hub.new_home import make_home, tell
+    from kernel import Paths
+
+    at = directory or merged(ctx, {"home": home}).get("home")
+    tell(make_home(Paths.find(environ=os.environ, home=at).home, force=force), as_json=as_json)
+
+
+@aether.command("doctor")
+@folders
+@click.option("--json", "as_json", is_flag=True, help="Print data as JSON.")
+@click.pass_context
+def doctor_verb(ctx: click.Context, /, as_json: bool, **given: Any) -> None:
+    """Look at the installation, the home and a running hub; change nothing, and say what to do.
+
+    The exit status is 1 when something does not work.
+    """
+    from hub.doctor import examine, tell
+
+    findings = examine(merged(ctx, given), load_config)
+    tell(findings, as_json=as_json)
+    if any(finding.level == "fail" for finding in findings):
+        sys.exit(FAILED)
 
 
 @aether.command("plugins")
@@ -239,14 +275,6 @@ def quoted(text: str) -> str:
     return quote(text, safe="")
 
 
-def all_warnings(config: Config) -> list[str]:
-    """Return sentences about everything that was set and has no effect; after the plugins have claimed theirs."""
-    unclaimed = [
-        f"{name} has no effect: no plugin that is loaded here has such a setting" for name in config.unclaimed()
-    ]
-    return [*config.warnings, *unclaimed]
-
-
 def merged(ctx: click.Context, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return a verb's folders, those not given taken from before the verb (`aether --home X plugins`)."""
     before = ctx.parent.params if ctx.parent is not None else {}
@@ -256,7 +284,7 @@ def merged(ctx: click.Context, given: Mapping[str, Any]) -> dict[str, Any]:
 def load_config(given: Mapping[str, Any], overrides: Mapping[str, Any] | None = None) -> Config:
     """Return the settings that count for the folders and flags of a command line."""
     from hub.settings import HubSettings
-    from kernel import Config, Paths
+    from kernel import Config
 
     paths = Paths.find(
         environ=os.environ,
@@ -307,7 +335,7 @@ def announce_json(server: Server) -> None:
         "home": str(config.paths.home),
         "policies": str(config.paths.policies),
         "plugins": {m.name: {"status": m.status, "reason": m.reason} for m in server.kernel.modules.known()},
-        "warnings": all_warnings(config),
+        "warnings": config.without_effect(),
     }
     click.echo(msgspec.json.encode(up).decode())
 
@@ -320,7 +348,7 @@ def address_of(server: Server, port: int | None = None) -> str:
 
 def announce(server: Server) -> None:
     """Print what a person wants to know when the hub is up."""
-    from hub.first_steps import FIRST_PLUGIN, FIRST_SCRIPT, aether_command
+    from hub.first_steps import same_again, things_to_try
 
     config, modules = server.kernel.config, server.kernel.modules.known()
     address = address_of(server)
@@ -334,28 +362,15 @@ def announce(server: Server) -> None:
     for module in modules:
         if module.status != "active":
             click.echo(f"  {module.name} is {module.status}: {module.reason}")
-    for warning in all_warnings(config):
+    for warning in config.without_effect():
         click.echo(f"  warning: {warning}")
-    examples, command = config.paths.bundled_plugins.parent / "examples", _shortened(aether_command())
+    drop, trusted = config.paths.plugins, server.kernel.modules.trusts(config.paths.plugins)
+    if not trusted:
+        click.echo("What is dropped there is refused until you trust the folder. To do so, stop this hub and start:")
+        click.echo(f"  {same_again('--trust-plugins', drop)}")
     click.echo("Try:")
-    click.echo(f"  curl {address}/health")
-    drop = config.paths.plugins
-    if drop not in config.paths.trusted:
-        click.echo(
-            f"  {command} serve --trust-plugins {drop}   (so that what is dropped there may run in this process)"
-        )
-    if not config.paths.demo:
-        click.echo(f"  cp {examples / FIRST_PLUGIN} {drop}/")
-    click.echo(f"  curl {address}/api/hello/Ada")
-    click.echo(f"  {command} run {examples / FIRST_SCRIPT} --watch")
-    click.echo(f"  {command} plugins")
-    click.echo(f"  {command} events")
-
-
-def _shortened(command: str) -> str:
-    """Return a path below the folder that the shell is in as one from there; that is the shell that reads this."""
-    path = Path(command)
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+    for line in things_to_try(address, config.paths, trusted):
+        click.echo(f"  {line}")
 
 
 class one_line_for_failures:
@@ -376,6 +391,10 @@ class one_line_for_failures:
 
 def main() -> None:
     """Run the command."""
+    mixed = mixture()
+    if mixed is not None:
+        click.echo(f"aether: {mixed}", err=True)
+        sys.exit(FAILED)
     try:
         with one_line_for_failures():
             aether(prog_name="aether", standalone_mode=True)

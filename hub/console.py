@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hub.home import socket_path
+from hub.installation import command_line, of_home
 from kernel import AetherraError, ServiceUnavailable
 
 LINE_BYTES = 16 * 1024 * 1024
@@ -159,7 +160,7 @@ class _Asked:
 def not_running(home: Path) -> ServiceUnavailable:
     """Return the error for a HOME without a hub: how to start one."""
     return ServiceUnavailable(
-        f"no hub is running on {home}; start one with: aether serve --home {home}",
+        f"no hub is running on {home}; start one with: {command_line('serve', *of_home(home))}",
         details={"home": str(home)},
         code=NOT_RUNNING,
     )

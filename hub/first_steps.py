@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -19,14 +20,48 @@ FIRST_SCRIPT: Final = "daily_note.aether"
 
 @cache
 def aether_command() -> str:
-    """Return how a shell calls `aether`: by its name where it finds it, else by its path."""
-    if shutil.which("aether"):
+    """Return how a shell calls this `aether`: by its name where it finds this very one, else by its path."""
+    found, beside = shutil.which("aether"), Path(sys.executable).parent / "aether"
+    if found is not None and beside.exists() and beside.samefile(found):
         return "aether"
-    return shlex.quote(str(Path(sys.executable).parent / "aether"))
+    return shlex.quote(str(beside))
+
+
+def aether_on(home: Path) -> str:
+    """Return how a shell calls `aether` for the hub on this HOME; the usual one need not be named."""
+    return " ".join([aether_command(), *map(shlex.quote, of_home(home))])
 
 
 @cache
-def aether_on(home: Path) -> str:
-    """Return how a shell calls `aether` for the hub on this HOME; the usual one need not be named."""
+def of_home(home: Path) -> tuple[str, ...]:
+    """Return the options that lead a new shell to `home`: none where the command goes there by itself."""
     usual = Paths.find(environ={"HOME": os.environ.get("HOME", "")}).home
-    return aether_command() if home == usual else f"{aether_command()} --home {shlex.quote(str(home))}"
+    return () if home == usual else ("--home", str(home))
+
+
+def command_line(*arguments: str | Path) -> str:
+    """Return a command line of `aether` for the shell it is printed in: quoted, and short where the folder allows."""
+    (command,) = shlex.split(aether_command())
+    path, here = Path(command), Path.cwd()
+    return shlex.join([str(path.relative_to(here) if path.is_relative_to(here) else path), *map(str, arguments)])
+
+
+def same_again(*more: str | Path) -> str:
+    """Return the command line of this very process, with `more` behind it."""
+    return command_line(*sys.argv[1:], *more)
+
+
+def things_to_try(address: str, paths: Paths, trusted: bool) -> Iterator[str]:
+    """Yield command lines that work as they are printed, while a hub runs there that does or does not trust its drop
+    folder.
+    """
+    home, examples = of_home(paths.home), paths.bundled_plugins.parent / "examples"
+    yield f"curl {address}/health"
+    if trusted and not paths.demo:
+        yield shlex.join(["cp", str(examples / FIRST_PLUGIN), f"{paths.plugins}/"])
+    if trusted or paths.demo:
+        yield f"curl {address}/api/hello/Ada"
+    yield command_line(*home, "run", examples / FIRST_SCRIPT, "--watch")
+    yield command_line("doctor", *home)
+    yield command_line("plugins", *home)
+    yield command_line("events", *home)

@@ -11,6 +11,8 @@ from kernel import Conflict
 
 LOCK = "hub.lock"
 SOCKET = "hub.sock"
+SOCKET_CHARS = 107
+"""How long the path of a socket may be, by the system."""
 
 
 class HomeLock:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from aiohttp import web
 
 from hub.app import HUB, Hub, make_app
-from hub.home import HomeLock, socket_path
+from hub.home import SOCKET_CHARS, HomeLock, socket_path
 from hub.limits import HubRunner
 from hub.settings import HubSettings
 from kernel import Config, ConfigError, Kernel
@@ -22,8 +22,6 @@ log = logging.getLogger("hub.serve")
 
 PRIVATE = 0o077
 IPV4_LOOPBACK, IPV6_LOOPBACK = "127.0.0.1", "::1"
-SOCKET_CHARS = 107
-"""How long the path of a socket may be, by the system."""
 
 
 class Server:

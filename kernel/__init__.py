@@ -29,6 +29,7 @@ from kernel.errors import (
 )
 from kernel.event_log import Published
 from kernel.events import KERNEL_TOPICS, Event
+from kernel.examination import Finding, examine_plugins
 from kernel.hookspecs import hookimpl
 from kernel.kernel import Kernel
 from kernel.metrics import Reading, counted, gauged
@@ -36,6 +37,7 @@ from kernel.patterns import matcher
 from kernel.plugin import Plugin, needs
 from kernel.replay import Replay
 from kernel.scheduler import Ticket
+from kernel.setting_docs import SettingDoc, SettingTable, describe_settings
 from kernel.signature import Binder, MessageDecoder, Parameter, Signature
 from kernel.socket import Socket, SocketError, SocketEvent, SocketGap
 from kernel.suggest import nearest
@@ -67,6 +69,7 @@ __all__ = [
     "Effect",
     "Event",
     "EventStream",
+    "Finding",
     "Function",
     "Gone",
     "Job",
@@ -90,6 +93,8 @@ __all__ = [
     "Route",
     "ServiceUnavailable",
     "Setting",
+    "SettingDoc",
+    "SettingTable",
     "Signature",
     "Socket",
     "SocketError",
@@ -106,6 +111,8 @@ __all__ = [
     "Unauthenticated",
     "WorkerLost",
     "counted",
+    "describe_settings",
+    "examine_plugins",
     "gauged",
     "hookimpl",
     "interpreter",

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+
+import msgspec
 
 from kernel.config import Config
 from kernel.contribution import Command, Contribution, Owned
 from kernel.errors import LoadError
-from kernel.folders import plugin_folders
+from kernel.folders import Folder, plugin_folders
 from kernel.loader import Loader, Source
 from kernel.watch import entries
 
@@ -87,12 +90,36 @@ def load_settings(config: Config) -> None:
 
     As a hub does at its start, but without a store, a policy, or any of them opened.
     """
-    for contribution in _contributions(config):
-        if contribution.settings is not None:
-            config.plugin(contribution.name, contribution.settings)
+    for name, struct in plugin_settings(config).items():
+        config.plugin(name, struct)
+
+
+def plugin_settings(config: Config) -> dict[str, type[msgspec.Struct]]:
+    """Return the Struct of each plugin of the same folders that has settings, by the plugin's name."""
+    return {c.name: c.settings for c in _contributions(config) if c.settings is not None}
 
 
 def _contributions(config: Config) -> Iterator[Contribution]:
+    for found in loaded(config):
+        if found.contribution is not None:
+            yield found.contribution
+        else:
+            log.warning("%s: %s", found.path.name, found.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A plugin that was imported without a hub, or the reason why it could not be."""
+
+    name: str
+    path: Path
+    folder: Folder
+    contribution: Contribution | None
+    reason: str = ""
+
+
+def loaded(config: Config) -> Iterator[Loaded]:
+    """Import what a hub would: bundled plugins and those of trusted folders, the first of each name."""
     loader = Loader()
     loader.install()
     seen: set[str] = set()
@@ -108,7 +135,7 @@ def _contributions(config: Config) -> Iterator[Contribution]:
                     continue  # the first folder's counts, as in a hub
                 _, contribution = loader.load_now(f"plugins/{source.name}@0", source)
             except LoadError as error:
-                log.warning("%s: %s", path.name, error.message)
+                yield Loaded(path.stem, path, folder, None, error.message)
                 continue
             seen.add(source.name)
-            yield contribution
+            yield Loaded(source.name, path, folder, contribution)

@@ -165,6 +165,7 @@ class Paths(msgspec.Struct, frozen=True):
     """Where everything lies; all absolute. `origins` tells what gave a path, where that was not the default."""
 
     home: Path
+    """The hub's data: the database, the console's socket, `aetherra.toml`."""
     plugins: Path
     """The drop folder."""
     scripts: Path | None
@@ -176,7 +177,7 @@ class Paths(msgspec.Struct, frozen=True):
     bundled_policies: Path
     """Where `capabilities.toml` is read from, in an installed hub as well."""
     trusted: tuple[Path, ...]
-    """Folders named with --trust-plugins: what lies there runs in this process."""
+    """Folders that are trusted, as with --trust-plugins: what lies there runs in the hub's own process."""
     database: Path
     demo: bool = False
     """The examples are loaded as well: their plugins in this process, and their scripts in the operator's place."""
@@ -427,6 +428,11 @@ class Config:
         keys = {setting.key for claim in self._plugins.values() for setting in claim.settings}
         found += [k for k in self._layers.overrides if k.startswith(f"{PLUGINS}.") and k not in keys]
         return sorted(found)
+
+    def without_effect(self) -> list[str]:
+        """Return sentences about everything that was set and has no effect; after the plugins have claimed theirs."""
+        loose = [f"{name} has no effect: no plugin that is loaded here has such a setting" for name in self.unclaimed()]
+        return [*self.warnings, *loose]
 
     def effective(self) -> list[Setting]:
         """Return every value in effect, with what set it: `default`, `aetherra.toml:12`, a variable, or an option."""

@@ -204,6 +204,7 @@ class Contribution:
     import_state: Callable[[str, Any], None] | None = None
     decider: Callable[..., Any] | None = None
     trusts: Callable[[str], bool] | None = None
+    examination: Callable[[Any], Iterable[Any]] | None = None
 
     @property
     def name(self) -> str:

@@ -44,6 +44,7 @@ ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "import_state": ("version", "state"),
     "decider": ("chain", "capability"),
     "trusts": ("folder",),
+    "examination": ("config",),
 }
 """What the kernel calls each single function with."""
 

@@ -13,7 +13,7 @@ of `kernel.Plugin` collect, and answer these hooks. A module may implement one i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pluggy
@@ -99,3 +99,8 @@ def decider() -> Callable[..., Any]:  # type: ignore[empty-body]
 @hookspec
 def trusts() -> Callable[[str], bool]:  # type: ignore[empty-body]
     """At load: a function told a folder's path, which says whether plugins there may run in the hub's process."""
+
+
+@hookspec
+def examination() -> Callable[[Any], Iterable[Any]]:  # type: ignore[empty-body]
+    """Without a hub: a function that, given the `Config`, looks at what the plugin needs and gives `Finding`s."""

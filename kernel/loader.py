@@ -341,6 +341,7 @@ def gather(module: ModuleType, source: Source) -> Contribution:
         import_state=_single("import_state", asked.import_state()),
         decider=_single("decider", asked.decider()),
         trusts=_single("trusts", asked.trusts()),
+        examination=_single("examination", asked.examination()),
     )
     declaration.check(contribution)
     return contribution

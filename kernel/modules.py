@@ -411,6 +411,10 @@ class Modules:
             )
         return module
 
+    def trusts(self, path: Path) -> bool:
+        """Return whether what is dropped into the plugin folder `path` may run in this process."""
+        return any(self._trusted(folder) for folder in self._folders if folder.path == path and not folder.bundled)
+
     def _trusted(self, folder: Folder) -> bool:
         if folder.bundled or folder.trusted:
             return True

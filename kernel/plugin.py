@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -407,6 +407,14 @@ class Plugin:
         self._only("trusts", _not_async(self.name, fn))
         return fn
 
+    def examination(self, fn: F) -> F:
+        """Ask the function (config), in `aether doctor` and without a hub, for `Finding`s about what the plugin needs.
+
+        It opens nothing, changes nothing, and takes well under a second.
+        """
+        self._only("examination", _not_async(self.name, fn))
+        return fn
+
     def _named(self, door: str, given: Any, example: str) -> None:
         """Raise for a decorator that stands without its parentheses: it would be given the function as its name."""
         if not isinstance(given, str):
@@ -567,6 +575,10 @@ class Plugin:
     @hookimpl(specname="trusts")
     def _hook_trusts(self) -> Callable[[str], bool] | None:
         return self._single.get("trusts")
+
+    @hookimpl(specname="examination")
+    def _hook_examination(self) -> Callable[[Any], Iterable[Any]] | None:
+        return self._single.get("examination")
 
 
 def _sentence(fn: Callable[..., Any]) -> str:

@@ -17,6 +17,7 @@ from kernel import BadInput, Context, Plugin, Pool, ServiceUnavailable, needs
 
 from . import commands
 from .compiled import Compiled, Compiler, compile_program, fingerprint, run_program
+from .examination import look
 from .faults import failure_of_source
 from .library import Library, Root
 from .limits import SHIPPED, for_worker, limits_of
@@ -54,6 +55,9 @@ class Settings(msgspec.Struct, frozen=True):
     """Compiled scripts kept in memory."""
     cache_disk_mb: Count = 64
     """Compiled scripts kept under HOME/cache/scripts."""
+
+
+scripts.examination(look)
 
 
 class House:

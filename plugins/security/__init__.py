@@ -11,6 +11,7 @@ import msgspec
 
 from kernel import BadInput, Chain, Context, Decision, Plugin, iso, needs
 
+from .examination import look
 from .folder import Keeper, Outcome
 from .patterns import Right
 from .policy import REMEMBERED, NetworkSettings
@@ -70,6 +71,9 @@ def trusts(folder: str) -> bool:
     """Return whether `[trust] plugin_folders` lets what is dropped into `folder` run in the hub's own process."""
     named = (Path(name).expanduser().resolve() for name in keeper.policy.trust.plugin_folders)
     return Path(folder).resolve() in named
+
+
+security.examination(look)
 
 
 @security.lifespan
