@@ -67,7 +67,8 @@ async def test_every_command_that_a_start_prints_works_as_it_is_printed(tmp_path
                 lines.append((await process.stdout.readline()).decode().rstrip())
                 assert lines[-1]
         try:
-            await try_out(lines[lines.index("Try:") + 1 :], tmp_path, environ)
+            if trusted:  # what it prints then is all that it prints before, and more
+                await try_out(lines[lines.index("Try:") + 1 :], tmp_path, environ)
         finally:
             process.terminate()
             await process.wait()
