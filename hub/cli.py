@@ -284,7 +284,7 @@ def merged(ctx: click.Context, given: Mapping[str, Any]) -> dict[str, Any]:
 def load_config(given: Mapping[str, Any], overrides: Mapping[str, Any] | None = None) -> Config:
     """Return the settings that count for the folders and flags of a command line."""
     from hub.settings import HubSettings
-    from kernel import Config
+    from kernel import Config, Paths
 
     paths = Paths.find(
         environ=os.environ,

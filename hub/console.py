@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from hub.first_steps import command_line, of_home
 from hub.home import socket_path
-from hub.installation import command_line, of_home
 from kernel import AetherraError, ServiceUnavailable
 
 LINE_BYTES = 16 * 1024 * 1024

@@ -16,15 +16,12 @@ from typing import Any
 import click
 import msgspec
 
+from hub.first_steps import FIRST_SCRIPT, command_line, of_home
 from hub.home import LOCK
-from hub.first_steps import command_line, of_home
 from hub.settings import HubSettings
 from kernel import Config, ConfigError, Conflict, Paths, SettingDoc, SettingTable, describe_settings
 
 FILE = "aetherra.toml"
-FIRST_SCRIPT = "daily_note.aether"
-"""The example that a new home begins with."""
-
 SIGNS = (FILE, LOCK, "aetherra.db")
 """What tells a hub's home from any other folder."""
 

@@ -14,8 +14,8 @@ from typing import Literal
 import psutil
 
 from hub.doctor.running import HubThere
+from hub.first_steps import command_line
 from hub.home import SOCKET_CHARS, socket_path
-from hub.installation import command_line
 from kernel import Config, Finding
 
 MB = 1024 * 1024

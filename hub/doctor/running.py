@@ -13,8 +13,8 @@ from typing import Any
 
 import psutil
 
+from hub.first_steps import command_line, of_home
 from hub.home import LOCK, socket_path
-from hub.installation import command_line, of_home
 from hub.settings import HubSettings
 from kernel import VERSION, Config, Finding
 

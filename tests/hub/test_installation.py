@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from hub.installation import command_line, mixture, of_home, place_of
+from hub.first_steps import command_line, of_home
+from hub.installation import mixture, place_of
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
