@@ -122,11 +122,12 @@ _SOCKET = (
     "ends."
 )
 _SOCKET_RULES = (
-    "`Host` and `Origin` are checked as for any request, `Origin` always. On loopback no token is needed. A token comes "
-    'as the first message `{{"type":"auth","token":...}}` or as the subprotocol `bearer.TOKEN`, a short-lived one as '
-    "`ticket` in the query; the hub cannot verify any of them yet and closes the socket with 4401. A message is {kib} "
-    "KiB at most, and nothing is compressed. A refusal closes with 4000 and the status it would have had. The socket is "
-    "closed with 1001 when the hub stops, with 1012 when its plugin is reloaded or the policy changes: connect again."
+    "`Host` and `Origin` are checked as for any request, `Origin` always. On loopback no token is needed. A token "
+    'comes as the first message `{{"type":"auth","token":...}}` or as the subprotocol `bearer.TOKEN`, a short-lived '
+    "one as `ticket` in the query; the hub cannot verify any of them yet and closes the socket with 4401. A message is "
+    "{kib} KiB at most, and nothing is compressed. A refusal closes with 4000 and the status it would have had. The "
+    "socket is closed with 1001 when the hub stops, with 1012 when its plugin is reloaded or the policy changes: "
+    "connect again."
 )
 
 
