@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal, NotRequired, TypedDict
 
 import msgspec
 from aiohttp import web
@@ -63,6 +63,18 @@ def event_lines(event: Event, data: bytes | None = None) -> bytes:
     if event.seq > 0:
         return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.seq, topic, data)
     return b"event: %s\ndata: %s\n\n" % (topic, data)
+
+
+class Notice(TypedDict):
+    """What a stream says of itself: a `gap` in what it sends, or why it ends and after which number to resume."""
+
+    type: Literal["gap", "end", "error"]
+    message: str
+    code: NotRequired[str]
+    since: NotRequired[int | None]
+    resume: NotRequired[int]
+    details: NotRequired[dict[str, Any]]
+    error_id: NotRequired[str]
 
 
 def message(topic: str, data: dict[str, Any]) -> bytes:

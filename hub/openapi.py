@@ -17,7 +17,7 @@ from hub.auth import SUBPROTOCOL
 from hub.binding import Door
 from hub.dispatch import Endpoint
 from hub.errors import SHAPES, STATUS_OF_CODE, status_of
-from hub.fanout import Wire
+from hub.fanout import Notice, Wire
 from hub.schemas import Components, Schema, module_name, with_default
 from hub.settings import HubSettings
 from hub.sse import RESUME_PARAMETER
@@ -108,13 +108,26 @@ _HEADERS: Mapping[str, Schema] = {
     "ETag": {"description": "Names this version of the answer, for `If-None-Match`."},
 }
 _EVENTS = (
-    "Server-sent events. Each message has the number of the event as `id`, its topic as `event`, and as `data` JSON of "
-    "the schema in `x-sse`. `stream.gap` says that some events after the one asked for are no longer kept, "
-    "`stream.end` and `error` why the hub ends the stream, with the number to resume after. Comment lines keep it open."
+    "Server-sent events, each a message of this schema, with the number of the event as `id` and its topic as `event`. "
+    "`stream.gap` says that some events after the one asked for are no longer kept, `stream.end` and `error` why the "
+    "hub ends the stream, with the number to resume after. Comment lines keep it open."
 )
 _VALUES = (
-    "Server-sent events. Each message has one value as `data`, JSON of the schema in `x-sse`. A last message `error` "
-    "says why the stream ended early, `stream.end` that the hub ends it."
+    "Server-sent events, each a message of this schema, with one value as `data`. A last message `error` says why the "
+    "stream ended early, `stream.end` that the hub ends it."
+)
+_SOCKET = (
+    "The socket is open. Each message is JSON in one text message: the client's are of the schema `receives` in "
+    "`x-websocket`, the hub's of `sends`, or an `error`, which says what was wrong with a message or why the socket "
+    "ends."
+)
+_SOCKET_RULES = (
+    "`Host` and `Origin` are checked as for any request, `Origin` always. On loopback no token is needed. A token "
+    'comes as the first message `{{"type":"auth","token":...}}` or as the subprotocol `bearer.TOKEN`, a short-lived '
+    "one as `ticket` in the query; the hub cannot verify any of them yet and closes the socket with 4401. A message "
+    "is {kib} KiB at most, and nothing is compressed. A refusal closes with 4000 and the status it would have had. The "
+    "socket is closed with 1001 when the hub stops, with 1012 when its plugin is reloaded or the policy changes: "
+    "connect again."
 )
 _SOCKET = (
     "The socket is open. Each message is JSON in one text message: the client's are of the schema `receives` in "
@@ -337,15 +350,21 @@ class _Writer:
         streams = _streams(door)
         if streams is not None:
             kind = Wire if streams == "events" else route.signature.result
-            schema = {"type": "string", "x-sse": {"data": self._components.of(kind, given=False)}}
             text = _EVENTS if streams == "events" else _VALUES
-            return {200: self._response(text, {"text/event-stream": {"schema": schema}})}
+            return {200: self._response(text, {"text/event-stream": {"schema": self._message(kind)}})}
         replayed = ("Idempotency-Replayed",) if route.keyed else ()
         if route.status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
             return {route.status: self._response("Done; there is nothing to say.", None, *replayed)}
         media = route.produces.partition(";")[0] or "application/json"
         schema = self._schema(media, _result(route.signature.result))
         return {route.status: self._response(self._about(schema), {media: {"schema": schema}}, *replayed)}
+
+    def _message(self, kind: Any) -> Schema:
+        """Return the schema of one message of a stream, its fields as the client's parser hands them out."""
+        content = [self._components.of(one, given=False) for one in (kind, Notice)]
+        data = {"type": "string", "contentMediaType": "application/json", "contentSchema": {"anyOf": content}}
+        fields = {"id": {"type": "string", "pattern": "^[0-9]+$"}, "event": {"type": "string"}, "data": data}
+        return {"type": "object", "properties": fields, "required": ["data"]}
 
     def _about(self, schema: Schema) -> str:
         named = self._components.schemas.get(schema.get("$ref", "").rpartition("/")[2], {})

@@ -474,12 +474,13 @@ async def test_text_has_its_own_type_and_is_answered_as_it(start_hub: Callable[.
 async def test_a_stream_says_what_its_messages_are(kinds: dict[str, Any]) -> None:
     events = kinds["paths"]["/api/kinds/events"]["get"]
     content = events["responses"]["200"]["content"]["text/event-stream"]["schema"]
-    wire = resolved(kinds, content["x-sse"]["data"])
+    wire, notice = (resolved(kinds, one) for one in content["properties"]["data"]["contentSchema"]["anyOf"])
+    assert notice["required"] == ["message", "type"]
     assert wire["required"] == ["seq", "topic", "time", "data", "source", "trace"]
     assert {"Last-Event-ID", "last_event_id"} <= query(events).keys()
     ticks = kinds["paths"]["/api/kinds/ticks"]["post"]
     content = ticks["responses"]["200"]["content"]["text/event-stream"]["schema"]
-    assert resolved(kinds, content["x-sse"]["data"])["title"] == "Tick"
+    assert resolved(kinds, content["properties"]["data"]["contentSchema"]["anyOf"][0])["title"] == "Tick"
     assert "Last-Event-ID" not in query(ticks)
 
 
@@ -504,17 +505,20 @@ async def test_a_path_that_is_also_a_socket_keeps_its_get(kinds: dict[str, Any])
     assert ("GET", "/api/kinds") in listed(kinds)
 
 
-async def test_an_event_on_a_stream_fits_its_description(start_hub: Callable[..., Any]) -> None:
-    hub = await start_hub()
+async def test_what_comes_on_a_stream_fits_its_description(start_hub: Callable[..., Any]) -> None:
+    hub = await start_hub(limits={"ring": 1})
     document = await read(hub)
-    schema = document["paths"]["/api/probe/watch"]["get"]["responses"]["200"]["content"]["text/event-stream"]["schema"]
-    fits = Draft202012Validator({**schema["x-sse"]["data"], "components": document["components"]})
-    async with hub.stream("/api/probe/watch?topics=probe.*") as stream:
-        await hub.ask("POST", "/api/probe/emit", {"topic": "probe.made", "data": {"a": [1]}})
-        message = await stream.message()
-    assert message["event"] == "probe.made"
-    fits.validate(message["data"])
-    assert not fits.is_valid({**message["data"], "seq": "1"})
+    content = document["paths"]["/api/probe/watch"]["get"]["responses"]["200"]["content"]
+    data = content["text/event-stream"]["schema"]["properties"]["data"]["contentSchema"]
+    fits = Draft202012Validator({**data, "components": document["components"]})
+    emitted = await hub.ask("POST", "/api/probe/emit", {"topic": "probe.made", "data": {"a": [1]}, "times": 3})
+    async with hub.stream(f"/api/probe/watch?topics=probe.*&since={emitted.json['first'] - 1}") as stream:
+        gap, event = await stream.message(), await stream.message()
+    assert (gap["event"], event["event"]) == ("stream.gap", "probe.made")
+    fits.validate(gap["data"])
+    fits.validate(event["data"])
+    assert not fits.is_valid({**event["data"], "seq": "1"})
+    assert not fits.is_valid({**gap["data"], "message": None})
 
 
 async def test_nothing_to_say_has_no_content(kinds: dict[str, Any]) -> None:
