@@ -48,8 +48,8 @@ class Door:
 
     @property
     def reads_only(self) -> bool:
-        """True when the door promises to change nothing, so that it may be called with anything; no socket is."""
-        return not above(self.item.effect, "read") and not self.signature.socket
+        """True when the door promises to change nothing, so that it may be called with anything."""
+        return not above(self.item.effect, "read")
 
 
 def doors(generation: Generation) -> Sequence[Door]:
