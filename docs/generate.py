@@ -33,6 +33,8 @@ from kernel.contribution import Contribution, Metric
 from kernel.errors import AetherraError, errors_tree
 from kernel.loader import Source, gather
 from kernel.metrics import Declared
+from kernel.plugin import Plugin
+from kernel.testing import CHECKS
 
 PART = re.compile(r"(<!-- (generated|quote): ([^ ]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
@@ -196,6 +198,36 @@ def http() -> str:
     return "\n".join(parts)
 
 
+ONE_DOOR = ("get", "post", "put", "patch", "delete")
+"""Written as one row, with what `route` says."""
+
+
+def doors() -> str:
+    """Every decorator of a plugin with its options, and what its docstring says."""
+
+    def shown(name: str, function: Callable[..., Any]) -> str:
+        given = [p for p in inspect.signature(function).parameters.values() if p.name not in ("self", "fn", "struct")]
+        plain = [p.replace(annotation=inspect.Parameter.empty) for p in given]
+        text = str(inspect.Signature(plain)).replace("(*, ", "(")
+        return f"`@p.{name}{text if plain else ''}`"
+
+    rows: list[tuple[str, str]] = []
+    for name, function in vars(Plugin).items():
+        if name.startswith("_") or not inspect.isfunction(function) or name in (*ONE_DOOR, "manifest"):
+            continue
+        told = " ".join((inspect.getdoc(function) or "").split())
+        first = shown(name, function)
+        if name == "route":
+            first = " ".join(f"`@p.{one}(path)`" for one in ONE_DOOR) + " " + first
+        rows.append((first.replace("`@p.", "`p.") if name in ("counter", "gauge", "histogram") else first, told))
+    return table(("door", "what it makes"), iter(rows))
+
+
+def checks() -> str:
+    """The battery's checks, with what holds where each passes."""
+    return table(("check", "it passes when"), ((f"`{name}`", about) for name, about in CHECKS.items()))
+
+
 GENERATED: dict[str, Callable[[], str]] = {
     "capabilities": capabilities,
     "errors": errors,
@@ -204,6 +236,8 @@ GENERATED: dict[str, Callable[[], str]] = {
     "verbs": verbs,
     "library-functions": library_functions,
     "host-functions": host_functions,
+    "doors": doors,
+    "checks": checks,
     "metrics": metrics,
     "http": http,
 }

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
 
-from kernel import BadInput, Conflict, Context, NotFound, Overloaded, Plugin, Socket, Terminal, nearest, needs
+from kernel import BadInput, Conflict, Context, Finding, NotFound, Overloaded, Plugin, Socket, Terminal, nearest, needs
 
 clock = Plugin(
     "clock",
@@ -224,6 +224,14 @@ def health(ctx: Context) -> str | None:
     if ctx.settings.zone not in zones:
         return f"[plugins.clock] zone is {ctx.settings.zone!r}, which is no zone of this machine"
     return None
+
+
+@clock.examination
+def examine(config: Any) -> list[Finding]:
+    """Tell `aether doctor`, without a hub, whether this machine has any zones."""
+    if found := len(available_timezones()):
+        return [Finding("zones", "ok", f"{found} time zones")]
+    return [Finding("zones", "fail", "no time zones", "install the system's package tzdata, or pip install tzdata")]
 
 
 @clock.command("alarm")  # aether alarm tea --in-s 180

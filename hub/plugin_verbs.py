@@ -120,14 +120,13 @@ def tell_next(name: str, written: Sequence[Path], config: Config) -> None:
         click.echo(f"wrote {_shown(path)}")
     dropped = folder.resolve() == paths.plugins.resolve()
     where = "" if dropped else f"--plugins {_shown(folder)} "
-    make = " (make serve does the same)" if dropped and paths.plugins == paths.bundled_plugins else ""
     command = shlex.split(aether_command())[0]
     options = aether_on(paths.home).removeprefix(aether_command())
     command = _shown(Path(command)) if os.sep in command else command
     rows = {
         f"{_shown(Path(sys.executable))} -P {_shown(test)}": "its test; pytest runs it as well",
         f"{command} plugin check {_shown(source)}": "what every plugin must hold",
-        f"{command}{options} serve {where}--trust-plugins {_shown(folder)}": f"run what lies there{make}",
+        f"{command}{options} serve {where}--trust-plugins {_shown(folder)}": "a hub that runs what lies there",
         f"curl -X POST http://{config.hub.host}:{config.hub.port}/api/{name}/Ada": '"Hello, Ada!"',
     }
     click.echo("Next:")

@@ -290,7 +290,10 @@ class Plugin:
         return collect
 
     def service(self, name: str) -> Callable[[C], C]:
-        """Provide the class as the service `name`, one object per generation."""
+        """Provide the class as the service `name`, one object per generation.
+
+        A method that others may call is marked with the right they need: `@needs("memory:write")`.
+        """
 
         self._named("service", name, '"name"')
 
@@ -321,7 +324,10 @@ class Plugin:
         return collect
 
     def task(self, name: str, *, restart: Literal["on_error", "always", "never"] = "on_error") -> Callable[[F], F]:
-        """Keep the coroutine function running in the background, under the supervisor's rules."""
+        """Keep the coroutine function running in the background; one that fails is started again, ever later.
+
+        Past `[limits] task_deaths` within `task_window_s` it stays down, and `plugin.task_failed` says so.
+        """
 
         self._named("task", name, '"name"')
 

@@ -16,11 +16,14 @@ from hub_process import AETHER, HubProcess, hub_process
 
 import aether_lang
 from aether_lang.host import LocalHost
+from kernel import Context
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#:]+)\)")
+FOR_THE_HOUSE = {"calling", "ceiling", "into", "on_behalf", "passes_through", "table", "through"}
+"""What a context has for the kernel, which enters plugins with it, and for bundled plugins, which act for others."""
 SAID = re.compile(r'#.*?("[^"]*")')
 
 
@@ -127,6 +130,61 @@ async def test_the_verbs_shown_for_scripts_work(tmp_path: Path) -> None:
         assert started[1:] == ["running", "system/goal_autopilot.aether"]
         assert started[0] in await shell(hub, jobs)
         assert "job" in await shell(hub, cancel.replace("JOB_ID", started[0]))
+
+
+STEP = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
+"""A command of a `console` block with its answer; `...` in an answer stands for whatever is there."""
+
+
+def steps(page: Path) -> list[tuple[str, str]]:
+    """The commands of a page's console blocks in their order, each with the answer that is shown."""
+    return [step for kind, body in FENCE.findall(page.read_text()) if kind == "console" for step in STEP.findall(body)]
+
+
+async def typed(hub: HubProcess, command: str) -> str:
+    """What a person sees who types a command in a checkout whose drop folder is the hub's."""
+    address = hub.url.removeprefix("http://")
+    paths = {"AETHERRA_HOME": str(hub.home), "AETHERRA_PATHS_PLUGINS": str(hub.plugins)}
+    process = await asyncio.create_subprocess_exec(
+        *("bash", "-c", command.replace("localhost:3001", address).replace("curl ", "curl -s --max-time 5 ")),
+        cwd=hub.home,
+        env={"PATH": os.environ["PATH"], "HOME": str(hub.home), "COLUMNS": "120", **paths},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    out, _ = await process.communicate()
+    return out.decode().replace(f"{sys.prefix}/", ".venv/").replace(f" --home {hub.home}", "")
+
+
+def answers(shown: str, said: str) -> bool:
+    """Whether a command said what is shown, `...` aside."""
+    wanted = ".*".join(re.escape(part.strip(" ")) for part in shown.strip().split("..."))
+    return re.fullmatch(re.sub(r"(\\ )+", r"\\s+", wanted), said.strip(), re.DOTALL) is not None
+
+
+@pytest.mark.timeout(300)
+async def test_the_path_to_a_first_plugin_can_be_followed_literally(tmp_path: Path, need) -> None:
+    need("curl")
+    async with hub_process(tmp_path / "home") as hub:
+        (hub.home / ".venv").symlink_to(sys.prefix)
+        followed = steps(ROOT / "docs" / "plugins.md")
+        assert len(followed) > 12
+        for command, shown in followed:
+            said = ""
+            try:
+                async with asyncio.timeout(60 if ".venv" in command else 5):
+                    # Asked again as a person would who was too quick; a wrong answer does not become right by that.
+                    while not answers(shown, said := await typed(hub, command)):
+                        assert ".venv" not in command, f"{command}\nexpected {shown}\ngot {said}"
+            except TimeoutError:
+                pytest.fail(f"{command}\nexpected {shown}\ngot {said}")
+        assert not any("Traceback" in line for line in hub.lines)
+
+
+def test_the_plugins_page_names_all_that_a_context_offers() -> None:
+    text = (ROOT / "docs" / "plugins.md").read_text()
+    offered = {name for name in dir(Context) if not name.startswith("_")} - FOR_THE_HOUSE
+    assert sorted(name for name in offered if f"ctx.{name}" not in text) == []
 
 
 def python_examples() -> list[tuple[str, str]]:

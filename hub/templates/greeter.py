@@ -69,10 +69,17 @@ async def met(ctx: Context) -> list[Met]:
     return [Met(**row) for row in map(dict, rows)]
 
 
-@p.on("user.arrived")  # an event: anybody who may publish it has people greeted, a script for one
-async def arrived(ctx: Context, name: Name) -> None:
+class Arrived(msgspec.Struct):
+    """What `emit "user.arrived" with {name: "Ada"}` says in a script."""
+
+    name: Name
+
+
+@p.on("user.arrived")  # an event; the parameters are the fields that are read of it, its other fields do not matter
+async def arrived(ctx: Context, data: Arrived, script: str) -> None:
     """Greet who arrives."""
-    await greet(ctx, name)
+    ctx.log.info("%s arrived, says %s", data.name, script)
+    await greet(ctx, data.name)
 
 
 @p.task("forget")  # runs as long as the plugin does; if it fails, it is started again

@@ -28,7 +28,7 @@ class TestGreeter(PluginTest):
     async def test_who_arrives_is_greeted(self) -> None:
         async with running_plugin(GREETER) as kernel:
             with Recording(kernel.bus) as seen:
-                await kernel.bus.publish("user.arrived", {"name": "Linus"})
+                await kernel.bus.publish("user.arrived", {"data": {"name": "Linus"}, "script": "door.aether"})
                 assert (await seen.wait_for("greeter.greeted")).data == {"name": "Linus"}
 
     async def test_who_does_not_come_back_is_forgotten(self) -> None:

@@ -156,9 +156,8 @@ def test_as_json_it_tells_every_finding(tmp_path: Path) -> None:
     answer = json.loads(told.stdout)
     assert (answer["passed"], [p["passed"] for p in answer["plugins"]]) == (False, [False, True])
     failed = [f for f in answer["plugins"][0]["findings"] if f["verdict"] == "failed"]
-    assert [(f["check"], f["message"]) for f in failed] == [
-        ("declaration", "bad.py:1: ModuleNotFoundError: No module named 'nothing_of_that_name'")
-    ]
+    assert [f["check"] for f in failed] == ["declaration"]
+    assert failed[0]["message"].startswith("bad.py:1: ModuleNotFoundError: No module named 'nothing_of_that_name'")
 
 
 def test_an_unknown_plugin_is_told_with_the_nearest_and_where_it_was_looked_for(tmp_path: Path) -> None:
