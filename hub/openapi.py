@@ -34,6 +34,7 @@ from kernel import (
     SocketError,
     StorageFull,
     TooLarge,
+    path_key,
 )
 
 ABOUT = """\
@@ -76,6 +77,8 @@ MEANING: Mapping[int, str] = {
     504: "The answer was not there in time.",
     507: "No room is left on the disk; nothing was written.",
 }
+
+_NAMES = re.compile(r"\{(\w+)\}")
 
 _KEY_PARAMETER = {
     "name": "Idempotency-Key",
@@ -163,12 +166,15 @@ class _Writer:
     def write(self, endpoints: list[Endpoint]) -> dict[str, Any]:
         answers = [self._answers(endpoint) for endpoint in endpoints]
         paths: dict[str, dict[str, Any]] = {}
+        places: dict[str, str] = {}
         for endpoint, responses in zip(endpoints, answers, strict=True):
-            item = paths.setdefault(endpoint.pattern, {})
+            # Two plugins may share a path and name its parameter differently; for a client it is one path.
+            place = places.setdefault(path_key(endpoint.pattern), endpoint.pattern)
+            item = paths.setdefault(place, {})
             socket = endpoint.method == SOCKET_METHOD
             # A path may be both, a resource and a socket; then the GET is the resource's.
             method = endpoint.method.lower() if not socket else "get" if "get" not in item else "x-websocket"
-            item[method] = self._operation(endpoint, responses)
+            item[method] = self._operation(endpoint, place, responses)
         self._link(paths)
         headers = {name: {**about, "schema": {"type": "string"}} for name, about in _HEADERS.items()}
         schemas = dict(sorted(self._components.schemas.items()))
@@ -193,7 +199,7 @@ class _Writer:
         takers = [
             (path, name, operation["operationId"])
             for path, item in paths.items()
-            if len(names := re.findall(r"\{(\w+)\}", path)) == 1 and (name := names[0])
+            if len(names := _NAMES.findall(path)) == 1 and (name := names[0])
             for operation in item.values()
         ]
         for path, item in paths.items():
@@ -218,7 +224,7 @@ class _Writer:
 
     # Operations --------------------------------------------------------------------------------------------------
 
-    def _operation(self, endpoint: Endpoint, responses: dict[str, Any]) -> dict[str, Any]:
+    def _operation(self, endpoint: Endpoint, place: str, responses: dict[str, Any]) -> dict[str, Any]:
         about = _description(endpoint)
         operation: dict[str, Any] = {
             "tags": [self._tag(endpoint)],
@@ -227,6 +233,8 @@ class _Writer:
             "operationId": self._id(endpoint),
         }
         parameters = self._parameters(endpoint)
+        for parameter, name in zip(parameters, _NAMES.findall(place), strict=False):
+            parameter["name"] = name  # those of the path come first
         if parameters:
             operation["parameters"] = parameters
         if isinstance(endpoint, Door):
@@ -416,11 +424,12 @@ def _error_statuses(endpoint: Endpoint) -> set[int]:
             found |= {408, 413, 415}
         found |= {426, 429} if endpoint.method == SOCKET_METHOD else {504}
         raises = UNSAID if endpoint.route.raises is None else endpoint.route.raises
-    return found | {_status(error) for error in raises}
+    return found | {status for error in raises if (status := _status(error))}
 
 
-def _status(error: type[AetherraError] | str) -> int:
-    return STATUS_OF_CODE[error] if isinstance(error, str) else status_of(error(""))
+def _status(error: type[AetherraError] | str) -> int | None:
+    # A code without a status of its own is one of a class, which says it.
+    return STATUS_OF_CODE.get(error) if isinstance(error, str) else status_of(error(""))
 
 
 def _streams(endpoint: Endpoint) -> str | None:

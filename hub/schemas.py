@@ -7,11 +7,14 @@ does not tell what is read from what is written: an answer holds every field, a 
 from __future__ import annotations
 
 import inspect
+import logging
 import re
 from typing import Any
 
 import msgspec
 import msgspec.inspect as mi
+
+log = logging.getLogger("hub.schemas")
 
 GENERATION = re.compile(r"^plugins/(?P<name>[^@.]+)@\d+")
 """How the module of a plugin's generation begins; the number is not for anybody outside."""
@@ -50,11 +53,13 @@ class Components:
     def of(self, type: Any, *, given: bool) -> Schema:
         """Return the schema of a type as it is answered or, `given`, as a client sends it.
 
-        What JSON Schema cannot describe is described by an empty schema: anything.
+        What cannot be described is described by an empty schema: anything. A plugin's types are its own, and one that
+        names what is not there must not take the whole document with it.
         """
         try:
             return self._of(mi.type_info(type), given)
-        except (TypeError, NotImplementedError):
+        except Exception:
+            log.debug("%r has no schema", type, exc_info=True)
             return {}
 
     def _of(self, kind: mi.Type, given: bool) -> Schema:

@@ -163,6 +163,8 @@ class Plugin:
                 f"got {deadline_s}; work that takes longer is an execution, or a stream"
             )
 
+        errors = self._errors(path, raises)
+
         def collect(fn: F) -> F:
             options = {
                 "needs": needs,
@@ -171,7 +173,7 @@ class Plugin:
                 "dialect": dialect,
                 "documented": documented,
                 "deadline_s": deadline_s,
-                "raises": None if raises is None else tuple(raises),
+                "raises": errors,
                 "keyed": keyed,
                 "produces": produces,
                 "public": public,
@@ -180,6 +182,17 @@ class Plugin:
             return fn
 
         return collect
+
+    def _errors(
+        self, path: str, raises: Sequence[type[AetherraError] | str] | None
+    ) -> tuple[type[AetherraError] | str, ...] | None:
+        for error in raises or ():
+            if not isinstance(error, str) and not (isinstance(error, type) and issubclass(error, AetherraError)):
+                raise ContractError(
+                    f"plugin {self.name}: {path}: raises={error!r} is no error of the house; expected classes such as "
+                    "NotFound, or codes such as 'RATE_LIMITED'"
+                )
+        return None if raises is None else tuple(raises)
 
     def get(self, path: str, **options: Any) -> Callable[[F], F]:
         """Serve the function at GET `path`; only functions of class free or read may stand there."""
@@ -222,6 +235,8 @@ class Plugin:
         self._named("socket", path, '"/api/..."')
         self._check_path(path)
 
+        errors = self._errors(path, raises)
+
         def collect(fn: F) -> F:
             options = {
                 "needs": needs,
@@ -231,7 +246,7 @@ class Plugin:
                 "documented": documented,
                 "deadline_s": None,
                 "stateless": stateless,
-                "raises": None if raises is None else tuple(raises),
+                "raises": errors,
             }
             self._doors.append((SOCKET_METHOD, path, fn, options))
             return fn

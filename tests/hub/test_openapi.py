@@ -529,6 +529,50 @@ async def test_what_no_schema_describes_is_described_as_anything(kinds: dict[str
     assert answer(kinds["paths"]["/api/kinds/odd"]["get"]) == {}
 
 
+ODD = '''
+import msgspec
+from kernel import Plugin
+odd = Plugin("odd", version="1.0.0")
+
+class Torn(msgspec.Struct):
+    """Names a type that is nowhere."""
+    other: "Nowhere"
+
+class Weird:
+    """Nothing that JSON knows."""
+
+@odd.get("/api/odd/torn", raises=("NO_SUCH_CODE",))
+async def torn() -> Torn:
+    return None
+
+@odd.get("/api/odd/weird", status=299)
+async def weird() -> list[Weird]:
+    return []
+
+@odd.post("/api/kinds/{name}")
+async def shared(name: str, default: list[int] = []) -> None:
+    """Share a path with another plugin, and call its parameter otherwise."""
+'''
+
+
+async def test_a_plugin_with_types_that_nobody_can_describe_harms_no_other(start_hub: Callable[..., Any]) -> None:
+    document = await read(await start_hub(plugins={"kinds": KINDS, "odd": ODD}))
+    validate(document)
+    assert answer(document["paths"]["/api/odd/torn"]["get"]) == {}
+    assert answer(document["paths"]["/api/odd/weird"]["get"], 299)["type"] == "array"
+    assert "kinds.Whole" in document["components"]["schemas"]
+
+
+async def test_one_path_of_two_plugins_is_one_path_whatever_they_call_its_parameter(
+    start_hub: Callable[..., Any],
+) -> None:
+    document = await read(await start_hub(plugins={"kinds": KINDS, "odd": ODD}))
+    assert "/api/kinds/{name}" not in document["paths"]
+    item = document["paths"]["/api/kinds/{id}"]
+    assert [parameter["name"] for parameter in item["post"]["parameters"]] == ["id"]
+    assert item["get"]["tags"] != item["post"]["tags"]
+
+
 async def test_an_answer_leads_to_the_operations_that_take_what_it_brings(kinds: dict[str, Any]) -> None:
     made = kinds["paths"]["/api/kinds"]["post"]["responses"]["201"]["links"]
     assert {"get_api_kinds_id", "delete_api_kinds_id", "put_api_kinds_id_picture"} == made.keys()

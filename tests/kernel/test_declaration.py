@@ -68,6 +68,10 @@ WRONG = {
         "/mine/{x}, a path that belongs to the test",
     ),
     "a deadline that is none": ("bad.get('/x', deadline_s=0)\n", "deadline_s is above 0"),
+    "an error that is none of the house's": (
+        "bad.get('/x', raises=(ValueError,))\n",
+        "raises=<class 'ValueError'> is no error of the house",
+    ),
     "a null byte": ("\0", "null bytes"),
     "an exit in its set-up": (
         "@bad.lifespan\nasync def f(ctx: Context):\n    sys.exit(3)\n    yield\n",

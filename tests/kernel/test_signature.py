@@ -1,5 +1,5 @@
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
@@ -58,6 +58,17 @@ def test_text_from_a_path_or_query_is_read_laxly_and_a_body_strictly() -> None:
     assert signature.part(["minutes"], lax=True, extras=False).bind({"minutes": "7"}) == {"minutes": 7}
     with pytest.raises(BadInput):
         signature.part(["minutes"], lax=False, extras=False).bind({"minutes": "7"})
+
+
+def test_a_query_has_no_null() -> None:
+    def find(kind: Literal["a", "b"] | None = None) -> None: ...
+
+    part = Signature.of(find).part(["kind"], lax=True, extras=False)
+    assert part.bind({}) == {"kind": None}
+    assert part.bind({"kind": "a"}) == {"kind": "a"}
+    with pytest.raises(BadInput):
+        part.bind({"kind": "null"})
+    assert Signature.of(find).part(["kind"], lax=False, extras=False).decode(b'{"kind": null}') == {"kind": None}
 
 
 def test_json_that_is_no_json_says_where() -> None:
