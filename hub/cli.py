@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from hub.event_verbs import events_group
 from hub.installation import mixture
 from hub.plugin_verbs import plugin_group
 
@@ -237,26 +238,8 @@ def rollback_verb(ctx: click.Context, token: str, home: Path | None, as_json: bo
     talk(ctx, home, as_json, roll_back)
 
 
-@aether.command("events")
-@click.option("--topics", default="#", show_default=True, help="Topic patterns, separated by commas.")
-@home_and_json
-@click.pass_context
-def events_verb(ctx: click.Context, topics: str, home: Path | None, as_json: bool) -> None:
-    """Print the events of the running hub as they happen, until interrupted."""
-
-    async def follow(terminal: HubTerminal) -> None:
-        import msgspec
-
-        async for event in terminal.stream(f"/api/events?topics={quoted(topics)}"):
-            if terminal.json:
-                terminal.print(event)
-            else:
-                terminal.print(f"{event['time']}  {event['topic']}  {msgspec.json.encode(event['data']).decode()}")
-
-    talk(ctx, home, as_json, follow)
-
-
 aether.add_command(plugin_group(folders, lambda ctx, given: load_config(merged(ctx.parent or ctx, given))))
+aether.add_command(events_group(home_and_json, lambda *given: talk(*given)))
 
 
 def shown_of(module: Mapping[str, Any], column: str) -> Any:

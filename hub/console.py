@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -84,12 +84,20 @@ class HubTerminal:
             return body
 
     async def stream(
-        self, path: str, *, method: str = "GET", json: Any = None, headers: Mapping[str, str] | None = None
+        self,
+        path: str,
+        *,
+        method: str = "GET",
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+        on_open: Callable[[], None] | None = None,
     ) -> AsyncIterator[dict[str, Any]]:
-        """Yield the events or values of a stream; raise the error that ends it."""
+        """Yield the events or values of a stream, after a call of `on_open`; raise the error that ends it."""
         async with self._ask(method, path, json, headers) as response:
             if response.status >= 400:
                 raise _error(response.status, await _read(response, self._home))
+            if on_open is not None:
+                on_open()
             topic, data = "", b""
             while line := await _next_line(response, self._home):
                 text = line.rstrip(b"\r\n")

@@ -580,6 +580,10 @@ class Bus:
                     return found, event.seq, len(ring) - place
         return found, max(seq, self.position), 0
 
+    def newest_before(self, time: float) -> int | None:
+        """Return the number of the newest remembered event that came before this wall time, or None."""
+        return next((event.seq for event in reversed(self._ring) if event.time < time), None)
+
     def _place(self, seq: int) -> int:
         ring = self._ring
         start = 1 if len(ring) == self._border else 0

@@ -286,6 +286,10 @@ class Context:
         """Return the sequence number of the newest event: where a stream that starts now begins."""
         return self._kernel.bus.position
 
+    async def position_at(self, time: float) -> int:
+        """Return the number after which a stream has the events that came at this wall time and later."""
+        return await self._kernel.event_log.position_at(time)
+
     def submit(
         self, lane: str, fn: Callable[[], Awaitable[Any]], *, name: str, deadline_s: float | None = None
     ) -> Ticket:

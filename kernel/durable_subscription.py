@@ -66,6 +66,8 @@ class DurableSubscription:
         self._read = self._start
         """Everything that fits up to here was handled, or is in the buffer, or lost."""
         self._buffer: deque[Event] = deque()
+        self._meanwhile = 0
+        """Events published since what waits was last counted."""
         self._keeps_up = False
         """The buffer has everything that is not handled."""
         self._uncommitted = 0
@@ -78,13 +80,8 @@ class DurableSubscription:
         """Read other events from where it is: a new version of the plugin has another pattern."""
         if pattern != self.pattern:
             self.pattern, self._fits = pattern, matcher((pattern,))
-            self._start_over()
-
-    def _start_over(self) -> None:
-        self._opened = self._keeps_up = False
-        self._buffer.clear()
-        self.published = self.delivered + self.dropped
-        self.pending = 0
+            self._opened = self._keeps_up = False
+            self._buffer.clear()
 
     async def open(self) -> None:
         """Find the offset, which is where events are published now for a new name, and count what waits after it."""
@@ -96,13 +93,13 @@ class DurableSubscription:
         while pruned != self._log.pruned:  # what is pruned while it is counted is counted anew
             pruned = self._log.pruned
             self._skip_pruned()
-            self._start_over()
+            self._meanwhile = 0
             before = await self._log.count(self.pattern, self._fits, after=self._handled, through=self._log.newest)
-        # What was published meanwhile has been counted by `offer`; nothing is awaited from here on.
+        # Nothing is awaited from here on.
         self._read = self._handled
         self._opened = True
-        self.published += before
-        self.pending += before
+        self.pending = before + self._meanwhile
+        self.published = self.delivered + self.dropped + self.pending
         if self._committer is None:
             self._committer = asyncio.create_task(self._commit_offsets(), name=f"offset of {self.name}")
 
@@ -123,6 +120,7 @@ class DurableSubscription:
                 continue
             self.published += 1
             self.pending += 1
+            self._meanwhile += 1
             if self._keeps_up and len(self._buffer) < self._page:
                 self._buffer.append(event)
                 self._read = event.seq

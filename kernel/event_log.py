@@ -487,6 +487,23 @@ class EventLog:
         )
         return sum(row["n"] for row in rows if fits(row["topic"]))
 
+    async def position_at(self, time: float) -> int:
+        """Return the number after which events came at this wall time and later."""
+        newest = self._bus.newest_before(time)
+        if newest is not None:
+            return newest
+        older = await self._store.query(
+            "kernel", "SELECT seq FROM kernel__events WHERE time < ? ORDER BY seq DESC LIMIT 1", (time,)
+        )
+        first = self._store.one(
+            "kernel",
+            "SELECT seq FROM kernel__events WHERE seq > ? ORDER BY seq LIMIT 1",
+            (older[0]["seq"] if older else 0,),
+        )
+        # Below where the ring begins: others than durable events may be missing between that time and its beginning.
+        reach = self._bus.reach
+        return max(0, min(first["seq"] if first is not None else reach, reach) - 1)
+
     # -- durable subscriptions
 
     def attach(self, subscription: Subscribed) -> None:

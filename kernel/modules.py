@@ -31,6 +31,7 @@ from kernel.durable_subscription import DurableReader, DurableSubscription
 from kernel.errors import AetherraError, BadInput, Conflict, LoadError, NotFound, ServiceUnavailable
 from kernel.event_log import EventLog
 from kernel.events import (
+    KERNEL_WORDS,
     MODULE_LEAKED,
     MODULE_LOADED,
     MODULE_REFUSED,
@@ -580,8 +581,9 @@ class Modules:
             pattern = subscription.pattern
             if not subscription.durable or self._event_log.covers_without(plugin, patterns, pattern):
                 continue
-            holder = merged.topics.get(pattern.partition(".")[0])
-            if holder is None and pattern.partition(".")[0] not in ("*", "#"):
+            word = pattern.partition(".")[0]
+            holder = merged.topics.get(word)
+            if holder is None and word not in ("*", "#") and word not in KERNEL_WORDS:
                 raise _Waiting(
                     f"{subscription.name} subscribes durably to {pattern}, which neither a loaded plugin nor "
                     "[events] durable declares durable"

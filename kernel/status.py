@@ -99,7 +99,9 @@ class KernelStatus:
     @needs("metrics:read")
     async def bus(self, ctx: Any) -> dict[str, Any]:
         """Return the event bus's figures; those of durable topics stand under `durable`."""
-        return dict(plain(self._measured.bus.stats())) | {"durable": plain(self._measured.event_log.stats())}
+        bus = self._measured.bus
+        durable = plain(self._measured.event_log.stats())
+        return {**plain(bus.stats()), "position": bus.position, "durable": durable}
 
     @needs("metrics:read")
     async def store(self, ctx: Any) -> dict[str, Any]:

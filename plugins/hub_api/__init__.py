@@ -5,7 +5,21 @@ Every figure here comes from a service that measured it.
 
 from kernel import Plugin
 
-from . import disclosure, events, jobs, kernel, memory, modules, peers, plugins, quantum, scripts, site, trainer
+from . import (
+    disclosure,
+    events,
+    jobs,
+    kernel,
+    memory,
+    modules,
+    peers,
+    plugins,
+    posting,
+    quantum,
+    scripts,
+    site,
+    trainer,
+)
 
 hub_api = Plugin(
     "hub_api",
@@ -16,5 +30,6 @@ hub_api = Plugin(
     durable=["telemetry.#"],
 )
 
-for part in (kernel, modules, plugins, events, site, memory, jobs, scripts, peers, quantum, trainer, disclosure):
+parts = (kernel, modules, plugins, events, posting, site, memory, jobs, scripts, peers, quantum, trainer, disclosure)
+for part in parts:
     part.add(hub_api)

@@ -21,6 +21,11 @@ from kernel import (
 
 PATTERNS_MOST = 32
 
+SPANS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+Since = Annotated[str, msgspec.Meta(pattern=r"^([0-9]{1,18}|[0-9]{1,9}[smhd])$", max_length=18)]
+"""Where a stream begins: after an event, by its number, or a span of time ago."""
+
 Topics = Annotated[list[str], msgspec.Meta(min_length=1, max_length=PATTERNS_MOST)]
 
 
@@ -80,17 +85,25 @@ def add(p: Plugin) -> None:
     p.socket("/api/events/ws", needs="event:read:own", effect="read", stateless=True, raises=())(events_socket)
 
 
-async def events(ctx: Context, topics: str = "module.*") -> EventStream:
+async def events(ctx: Context, topics: str = "module.*", since: Since | None = None) -> EventStream:
     """Stream events as they happen (SSE): `topics` is a comma-separated list of patterns, `*` one word, `#` the rest.
 
-    A client that comes back with `Last-Event-ID` gets what it missed, or an event `stream.gap` when that is gone.
+    A client that comes back with `Last-Event-ID` gets what it missed, and an event `stream.gap` where some of it may be
+    gone; `since` asks for the same with the number of an event, or with a span of time such as `10m`, `2h` or `7d`.
     Each pattern needs the right `event:read` on it.
     """
     patterns = tuple(dict.fromkeys(filter(None, (t.strip() for t in topics.split(",")))))
     if not patterns or len(patterns) > PATTERNS_MOST:
         raise BadInput(f"topics: expected 1 to {PATTERNS_MOST} patterns separated by commas, got {len(patterns)}")
     await _allowed(ctx, patterns)
-    return EventStream(topics=patterns)
+    return EventStream(topics=patterns, since=None if since is None else await number(ctx, since))
+
+
+async def number(ctx: Context, since: str) -> int:
+    """Return the number of the event after which a stream begins, given as such or as a span of time."""
+    if since.isdecimal():
+        return int(since)
+    return await ctx.position_at(ctx.clock.now() - int(since[:-1]) * SPANS[since[-1]])
 
 
 async def events_socket(ctx: Context, socket: Socket[Incoming, Outgoing]) -> None:

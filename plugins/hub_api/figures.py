@@ -51,8 +51,48 @@ class SupervisorFigures(msgspec.Struct):
     tasks: list[TaskFigures]
 
 
+class SubscriptionFigures(msgspec.Struct):
+    """A durable subscription since its plugin was loaded: published = delivered + dropped + pending.
+
+    `offset` is the number of the event after which it goes on when the hub dies now.
+    """
+
+    name: str
+    pattern: str
+    offset: int
+    published: int
+    delivered: int
+    dropped: int
+    pending: int
+    retried: int
+
+
+class DurableFigures(msgspec.Struct):
+    """Durable topics: their patterns, the events that are kept with the oldest and the newest, and what was counted.
+
+    `age` is that of the oldest, in seconds. Since the start: events `committed`, those `unkept` because the store could
+    not take them, those of a former process published `again`, and those `pruned`. `waiting` are not committed yet.
+    """
+
+    topics: list[str]
+    kept: int
+    oldest: int | None
+    oldest_at: str | None
+    age: float
+    newest: int
+    committed: int
+    waiting: int
+    unkept: int
+    again: int
+    pruned: int
+    subscriptions: list[SubscriptionFigures]
+
+
 class BusFigures(msgspec.Struct):
-    """The event bus: `topics` seen, events published and delivered, dropped and pending, and handlers that failed."""
+    """The event bus: `topics` seen, events published and delivered, dropped and pending, and handlers that failed.
+
+    `position` is the number of the newest event.
+    """
 
     topics: int
     subscribers: int
@@ -61,6 +101,8 @@ class BusFigures(msgspec.Struct):
     dropped: int
     pending: int
     errors: int
+    position: int
+    durable: DurableFigures
 
 
 class StoreFigures(msgspec.Struct):

@@ -8,7 +8,16 @@ import msgspec
 
 from kernel import Context, Plugin, iso
 
-from .figures import BusFigures, KernelMetrics, Limits, Measured, PartFigures, PolicyMeta, PolicySnapshot
+from .figures import (
+    BusFigures,
+    DurableFigures,
+    KernelMetrics,
+    Limits,
+    Measured,
+    PartFigures,
+    PolicyMeta,
+    PolicySnapshot,
+)
 
 
 class KernelFigures(Protocol):
@@ -116,7 +125,10 @@ async def limits(ctx: Context) -> Limits:
 
 
 class BusStatus(msgspec.Struct):
-    """The event bus: how many topics were seen, who subscribes, and what became of events."""
+    """The event bus: how many topics were seen, who subscribes, and what became of events.
+
+    `position` is the number of the newest event, after which a stream that begins now would resume.
+    """
 
     active: bool
     topics: int
@@ -125,6 +137,8 @@ class BusStatus(msgspec.Struct):
     events_delivered: int
     events_dropped: int
     events_pending: int
+    position: int
+    durable: DurableFigures
 
 
 async def bus_status(ctx: Context) -> BusStatus:
@@ -138,6 +152,8 @@ async def bus_status(ctx: Context) -> BusStatus:
         events_delivered=figures.delivered,
         events_dropped=figures.dropped,
         events_pending=figures.pending,
+        position=figures.position,
+        durable=figures.durable,
     )
 
 
