@@ -33,7 +33,9 @@ async def commands(publish, ready):
         events, burst = map(int, line.split())
         began, cpu = time.perf_counter(), time.process_time()
         for n in range(events):
-            publish(n)
+            sending = publish(n)
+            if sending is not None:
+                await sending
             if n % burst == burst - 1:
                 await asyncio.sleep(0)
                 await asyncio.sleep(0)
@@ -63,7 +65,9 @@ async def main():
                                sections={"hub": HubSettings})
         server = Server(Kernel(config))
         await server.start()
-        await commands(lambda n: server.kernel.bus.emit("bench.tick", {"n": n, "pad": "x" * 40}), server.port)
+        def publish(n):
+            server.kernel.bus.emit("bench.tick", {"n": n, "pad": "x" * 40})
+        await commands(publish, server.port)
         await server.stop()
 asyncio.run(main())
 """
@@ -127,18 +131,21 @@ class Publisher:
             await asyncio.sleep(0.1)
 
 
+HEAD = "GET /watch HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n"
+
+
 @asynccontextmanager
-async def publisher(program: str, clients: int) -> AsyncIterator[Publisher]:
-    """Start a server and connect its clients."""
+async def publisher(program: str, clients: int, head: str = HEAD) -> AsyncIterator[Publisher]:
+    """Start a server and connect its clients, each of which sends the head of a request once."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", COMMON + program, cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
     assert process.stdout is not None
     port = json.loads(await process.stdout.readline())
     counted = [0]
-    head = f"GET /watch HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n".encode()
+    request = head.format(port=port).encode()
     loop = asyncio.get_running_loop()
-    kept = [await loop.create_connection(lambda: Counter(head, counted), "127.0.0.1", port) for _ in range(clients)]
+    kept = [await loop.create_connection(lambda: Counter(request, counted), "127.0.0.1", port) for _ in range(clients)]
     made = Publisher(process, counted, clients)
     await made.quiet()
     try:

@@ -89,7 +89,7 @@ class HubSocket:
         self._fanout = fanout
         self._request = request
         self._connection = connection
-        self._line = Line(request, FRAMED)
+        self._line = Line(request, settings, FRAMED)
         self._closing = False
         self._follower: Follower | None = None
         self._inbox: deque[str] = deque()

@@ -117,9 +117,10 @@ class Encoded:
 class Line:
     """The way to one client: whole blocks, framed as it wants them, and waiting while it is behind."""
 
-    def __init__(self, request: web.Request, kind: int | None = None) -> None:
+    def __init__(self, request: web.Request, settings: HubSettings, kind: int | None = None) -> None:
         connection = request.protocol
         assert isinstance(connection, Connection)
+        connection.bound_buffer(settings.stream_kb * KB)
         self.connection = connection
         if kind is None:
             kind = CHUNKED if getattr(request.writer, "chunked", False) else PLAIN

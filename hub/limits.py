@@ -229,6 +229,13 @@ class Connection(RequestHandler):
             self._stall_timer.cancel()
             self._stall_timer = None
 
+    def bound_buffer(self, size: int) -> None:
+        """Let the system hold about `size` bytes for this client: by itself it grows to megabytes for one that reads
+        slowly, and what is held there counts nowhere."""
+        sock = None if self.transport is None else self.transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+
     def cut_after(self, seconds: float) -> Callable[[], None]:
         """Cut the connection when it is still there after `seconds`; returns what undoes that."""
         timer = self._loop.call_later(seconds, self._cut)

@@ -64,7 +64,7 @@ class HubSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     stream_messages: Count = 512
     """Events that wait for one slow client; beyond it the client is cut and told where to resume."""
     stream_kb: Count = 256
-    """Bytes that wait for one slow client, with the same end."""
+    """Bytes that wait for one slow client, with the same end; about as much again waits in the system's buffer."""
     stream_stall_s: Seconds = 60.0
     """How long a client may take nothing at all of a stream or of another answer; then its connection is cut."""
     stream_cut_s: Seconds = 5.0

@@ -102,7 +102,7 @@ class Streams:
         client: StreamClient | None = None
         try:
             await response.prepare(request)
-            line = Line(request)
+            line = Line(request, self._settings)
             backlog = Backlog(stream, self._past(stream, since), since=since, resumed=asked is not None)
             if not await self._sent_early(backlog, line, match):
                 return response
@@ -179,7 +179,7 @@ class Streams:
             first = asyncio.ensure_future(anext(source))
             await _first(first)
             await response.prepare(request)
-            line = Line(request)
+            line = Line(request, self._settings)
             await self._copy(line, source, first)
         except asyncio.CancelledError:
             if not state.interrupted:
