@@ -5,7 +5,6 @@ A part stands between `<!-- generated: NAME -->` or `<!-- quote: FILE -->` and `
 
 from __future__ import annotations
 
-import ast
 import importlib
 import inspect
 import re
@@ -14,7 +13,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, get_type_hints
+from typing import Any
 
 import msgspec
 
@@ -28,13 +27,14 @@ from hub.errors import status_of
 from hub.openapi import document
 from hub.settings import HubSettings
 from kernel import Config, Kernel, Paths, Table
-from kernel.config import KERNEL_SECTIONS
+from kernel.config import ALIASES, KERNEL_SECTIONS, PATH_ALIASES, WITHOUT_EFFECT
 from kernel.contribution import Contribution, Metric
 from kernel.errors import AetherraError, errors_tree
 from kernel.loader import Source, gather
 from kernel.metrics import Declared
 from kernel.plugin import Plugin
 from kernel.testing import CHECKS
+from kernel.setting_docs import SettingDoc, attribute_docs, describe, describe_paths
 
 PART = re.compile(r"(<!-- (generated|quote): ([^ ]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
@@ -67,23 +67,14 @@ def errors() -> str:
     return table(("code", "status", "meaning"), rows)
 
 
-def attribute_docs(struct: type[Any]) -> dict[str, str]:
-    body = ast.parse(inspect.getsource(struct)).body[0]
-    assert isinstance(body, ast.ClassDef)
-    found = {}
-    for field, doc in zip(body.body, body.body[1:], strict=False):
-        named = isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
-        if named and isinstance(doc, ast.Expr) and isinstance(doc.value, ast.Constant):
-            found[field.target.id] = str(doc.value.value)
-    return found
-
-
-def setting_rows(section: str, struct: type[Any]) -> str:
-    docs, defaults = attribute_docs(struct), struct()
+def setting_rows(title: str, struct: type[Any]) -> str:
     rows = (
-        (f"`{section}.{name}`", f"`{msgspec.json.encode(getattr(defaults, name)).decode()}`", docs.get(name, ""))
-        for name in get_type_hints(struct)
-        if not name.startswith("__")
+        (
+            f"`{title}.{s.key}`",
+            f"`{msgspec.json.encode(s.default).decode()}`" if s.default is not None else "–",
+            s.meaning,
+        )
+        for s in describe(struct, title).settings
     )
     return table(("setting", "default", "meaning"), rows)
 
@@ -98,6 +89,29 @@ def plugin_settings() -> str:
     """The settings of the bundled plugins, a table for each that has any."""
     found = {name: declared.settings for name, declared in plugins()}
     return "\n".join(setting_rows(f"plugins.{name}", struct) for name, struct in found.items() if struct is not None)
+
+
+def paths() -> str:
+    """The folders, as an installed hub has them by default."""
+    installed = Paths.find(environ={}, home=Path("/HOME"), root=Path("/an-installation"))
+    home = SettingDoc("home", "~/.local/share/aetherra", attribute_docs(Paths)["home"], (PATH_ALIASES["home"],))
+
+    def shown(default: Any) -> str:
+        return f"`{msgspec.json.encode(default).decode()}`".replace('"/HOME/', '"HOME/')
+
+    rows = (
+        (f"`paths.{s.key}`", shown(s.default), s.meaning, " ".join(f"`{v}`" for v in s.variables))
+        for s in (home, *describe_paths(installed).settings)
+    )
+    return table(("setting", "default when installed", "meaning", "variables"), rows)
+
+
+def variables() -> str:
+    """The documented variables that do not follow the rule, and those without an effect."""
+    named = [(f"`{alias}`", f"`{key}`") for alias, key in ALIASES.items()]
+    named += [(f"`{alias}`", f"`paths.{key}`") for key, alias in PATH_ALIASES.items()]
+    named += [(f"`{variable}`", f"nothing in this version: {reason}") for variable, reason in WITHOUT_EFFECT.items()]
+    return table(("variable", "sets"), iter(named))
 
 
 def verbs() -> str:
@@ -233,6 +247,8 @@ GENERATED: dict[str, Callable[[], str]] = {
     "errors": errors,
     "settings": settings,
     "plugin-settings": plugin_settings,
+    "paths": paths,
+    "variables": variables,
     "verbs": verbs,
     "library-functions": library_functions,
     "host-functions": host_functions,

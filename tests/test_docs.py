@@ -1,13 +1,16 @@
 """What the docs say is what the code does: generated parts are current, links lead somewhere, examples run as shown."""
 
 import asyncio
+import configparser
 import io
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import aiohttp
@@ -17,6 +20,9 @@ from hub_process import AETHER, HubProcess, hub_process
 import aether_lang
 from aether_lang.host import LocalHost
 from kernel import Context
+from hub.doctor.machine import OWN_DESCRIPTORS
+from hub.settings import HubSettings
+from kernel import VERSION
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -257,3 +263,87 @@ async def test_the_commands_of_the_http_page_are_answered_and_its_socket_says_wh
             while event["topic"] != "module.loaded":  # a copy may be seen before it is whole, and is told as such
                 event = await socket.receive_json(timeout=10)
             assert (event["type"], event["data"]["plugin"]) == ("event", "hello")
+
+
+# Configuration and operations ---------------------------------------------------------------------------------------
+
+
+def block(page: str, number: int, kind: str = "sh") -> list[str]:
+    """Return the lines of a page's block of that kind, without what is said behind them."""
+    bodies = [body for found, body in FENCE.findall((ROOT / "docs" / page).read_text()) if found == kind]
+    return [line.partition(" #")[0].rstrip() for line in bodies[number].splitlines()]
+
+
+class Machine:
+    """A folder of its own to type in, with `aether` on the path and an empty home."""
+
+    def __init__(self, folder: Path) -> None:
+        path = f"{AETHER.parent}{os.pathsep}{os.environ['PATH']}"
+        # A free port, since the usual one may be another's here.
+        self.env = {"PATH": path, "AETHERRA_HOME": str(folder / "usual"), "AETHERRA_HUB_PORT": "0", "LANG": "C.UTF-8"}
+        self.folder = folder
+
+    def types(self, line: str) -> str:
+        result = subprocess.run(
+            ["bash", "-c", line], cwd=self.folder, env=self.env, capture_output=True, text=True, check=False
+        )
+        assert result.returncode == 0, (line, result.stdout, result.stderr)
+        return result.stdout
+
+    @contextmanager
+    def serving(self, line: str) -> Iterator[str]:
+        """Run a line that serves until the block ends; give what it said once it was up."""
+        process = subprocess.Popen(
+            ["bash", "-c", f"exec {line}"], cwd=self.folder, env=self.env, stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        said = ""
+        try:
+            while " events" not in said:
+                read = process.stdout.readline()
+                assert read, said
+                said += read
+            yield said
+        finally:
+            process.terminate()
+            assert process.wait(40) == 0
+            process.stdout.close()
+
+
+@pytest.mark.timeout(180)
+def test_the_commands_of_configuration_and_operations_do_what_they_say(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    init, config, overridden = block("configuration.md", 0)
+    assert "aetherra.toml" in machine.types(init)
+    assert "default" in machine.types(config)
+    (port,) = [row for row in machine.types(overridden).splitlines() if row.startswith("hub.port ")]
+    assert port.split() == ["hub.port", "4000", "(AETHERRA_HUB_PORT)"]
+
+    install, init, doctor, serve = block("operations.md", 0)
+    assert install == f"pip install aetherra-{VERSION}-py3-none-any.whl"  # `.ci/wheel` does it
+    assert str(tmp_path / "usual") in machine.types(init)
+    assert " 0 failures" in machine.types(doctor)
+    with machine.serving(serve) as said:
+        assert f"data      {tmp_path / 'usual'}" in said
+    (backup,) = block("operations.md", 1)
+    with machine.serving(f"{serve} --home my-hub"):
+        machine.types(backup)
+    with closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
+        assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert copy.execute("SELECT count(*) FROM kernel__migrations").fetchone()[0] > 0
+
+
+def test_the_unit_shown_for_systemd_is_one_and_fits_the_hub(tmp_path: Path, need) -> None:
+    unit = configparser.ConfigParser(interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment, method-assign]
+    text = "\n".join(block("operations.md", 0, "ini"))
+    unit.read_string(text)
+    service, hub = unit["Service"], HubSettings()
+    assert int(service["TimeoutStopSec"]) > hub.drain_s
+    assert int(service["LimitNOFILE"]) >= hub.connections + OWN_DESCRIPTORS
+    assert service["ExecStart"].split()[1:] == ["serve", "--home", "/var/lib/aetherra"]
+    analyze = need("systemd-analyze")
+    (tmp_path / "aetherra.service").write_text(text.replace("/opt/aetherra/bin/aether", str(AETHER)))
+    command = [analyze, "verify", "--man=no", tmp_path / "aetherra.service"]
+    verified = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "aetherra.service" not in verified.stderr, verified.stderr
