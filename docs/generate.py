@@ -33,8 +33,8 @@ from kernel.errors import AetherraError, errors_tree
 from kernel.loader import Source, gather
 from kernel.metrics import Declared
 from kernel.plugin import Plugin
-from kernel.testing import CHECKS
 from kernel.setting_docs import SettingDoc, attribute_docs, describe, describe_paths
+from kernel.testing import CHECKS
 
 PART = re.compile(r"(<!-- (generated|quote): ([^ ]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 

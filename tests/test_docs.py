@@ -22,7 +22,7 @@ from aether_lang.host import LocalHost
 from kernel import Context
 from hub.doctor.machine import OWN_DESCRIPTORS
 from hub.settings import HubSettings
-from kernel import VERSION
+from kernel import VERSION, Context
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -347,3 +347,15 @@ def test_the_unit_shown_for_systemd_is_one_and_fits_the_hub(tmp_path: Path, need
     command = [analyze, "verify", "--man=no", tmp_path / "aetherra.service"]
     verified = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "aetherra.service" not in verified.stderr, verified.stderr
+
+
+async def test_the_commands_of_the_page_about_events_do_what_it_says(
+    tmp_path: Path, need: Callable[[str], str]
+) -> None:
+    need("curl")
+    async with hub_process(tmp_path / "home") as hub:
+        tail, emit, post = commands(ROOT / "docs" / "events.md", 0)
+        assert "module." in await shell(hub, tail)
+        assert "user.note" in await shell(hub, emit)
+        posted = json.loads(await shell(hub, post))
+        assert (posted["topic"], posted["durable"]) == ("user.note", True)
