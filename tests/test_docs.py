@@ -19,7 +19,6 @@ from hub_process import AETHER, HubProcess, hub_process
 
 import aether_lang
 from aether_lang.host import LocalHost
-from kernel import Context
 from hub.doctor.machine import OWN_DESCRIPTORS
 from hub.settings import HubSettings
 from kernel import VERSION, Context
@@ -349,13 +348,13 @@ def test_the_unit_shown_for_systemd_is_one_and_fits_the_hub(tmp_path: Path, need
     assert "aetherra.service" not in verified.stderr, verified.stderr
 
 
-async def test_the_commands_of_the_page_about_events_do_what_it_says(
-    tmp_path: Path, need: Callable[[str], str]
-) -> None:
+async def test_the_commands_shown_for_events_work(tmp_path: Path, need: Callable[[str], str]) -> None:
     need("curl")
+    page = ROOT / "docs" / "events.md"
     async with hub_process(tmp_path / "home") as hub:
-        tail, emit, post = commands(ROOT / "docs" / "events.md", 0)
-        assert "module." in await shell(hub, tail)
-        assert "user.note" in await shell(hub, emit)
-        posted = json.loads(await shell(hub, post))
-        assert (posted["topic"], posted["durable"]) == ("user.note", True)
+        emit, tail = commands(page, 0)
+        (post,) = commands(page, 1)
+        assert "user.note  (kept)" in await shell(hub, emit)
+        assert '{"text":"tea"}' in await shell(hub, tail)
+        answer = json.loads(await shell(hub, post))
+        assert (answer["topic"], answer["durable"]) == ("user.note", True)
