@@ -65,7 +65,7 @@ def stats(kernel: Kernel) -> SubscriptionStats:
 
 
 async def until(fulfilled: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not fulfilled():
             await asyncio.sleep(0.001)
 
@@ -275,7 +275,7 @@ class Reading(RuleBasedStateMachine):
 
     def run(self, coroutine: Any) -> Any:
         async def bounded() -> Any:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 return await coroutine
 
         return self.loop.run_until_complete(bounded())
