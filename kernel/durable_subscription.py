@@ -62,7 +62,7 @@ class DurableSubscription:
         self._clock = clock
         self._start = bus.position
         self._page = log.settings.page
-        self._opened = False
+        self._begun = self._opened = False
         self._read = self._start
         """Everything that fits up to here was handled, or is in the buffer, or lost."""
         self._buffer: deque[Event] = deque()
@@ -83,12 +83,18 @@ class DurableSubscription:
             self._opened = self._keeps_up = False
             self._buffer.clear()
 
+    async def begin(self) -> None:
+        """Have an offset in the store: from then on not even a kill makes it miss what is published."""
+        if not self._begun:
+            self.offset = await self._log.offset(self.name, self._start)
+            self._handled = max(self._handled, self.offset)
+            self._begun = True
+
     async def open(self) -> None:
         """Find the offset, which is where events are published now for a new name, and count what waits after it."""
         if self._opened:
             return
-        self.offset = await self._log.offset(self.name, self._start)
-        self._handled = max(self._handled, self.offset)
+        await self.begin()
         pruned = -1
         while pruned != self._log.pruned:  # what is pruned while it is counted is counted anew
             pruned = self._log.pruned

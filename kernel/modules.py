@@ -708,6 +708,10 @@ class Modules:
                 state = DurableSubscription(name, subscription.pattern, self._event_log, self._clock, self._bus)
                 module.durable[name] = state
             state.change(subscription.pattern)
+            try:
+                await state.begin()  # before the plugin counts as loaded: it must not miss what comes from here on
+            except AetherraError as error:
+                log.warning("%s: its offset could not be written yet: %s", name, error.message)
             self._read(module, name, DurableReader(generation, subscription, state, self._bus, self._clock))
 
     def _read(self, module: Module, name: str, reader: Reader | DurableReader) -> None:

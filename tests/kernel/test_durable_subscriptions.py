@@ -101,6 +101,20 @@ async def test_it_goes_on_after_its_offset_when_its_plugin_was_away(tmp_path: Pa
             assert (stats(kernel).published, stats(kernel).delivered) == (10, 10)
 
 
+async def test_a_plugin_that_is_loaded_has_an_offset_and_misses_nothing_though_it_leaves_at_once(
+    tmp_path: Path,
+) -> None:
+    async with house(tmp_path) as kernel:
+        rows = kernel.store.all("kernel", "SELECT name FROM kernel__event_offsets")
+        assert [row["name"] for row in rows] == ["reader.read"]
+        with Recording(kernel.bus, "reader.read") as seen:
+            await kernel.modules.unload("reader")
+            await publish(kernel, 1, 2)
+            await kernel.modules.reload("reader")
+            await until(lambda: len(seen.events) == 2)
+            assert [event.data for event in seen.events] == [1, 2]
+
+
 async def test_it_goes_on_after_its_offset_over_a_restart_and_a_new_one_begins_where_it_is_loaded(
     tmp_path: Path,
 ) -> None:
