@@ -9,8 +9,9 @@ import logging
 import math
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, NotRequired, TypedDict
+
+import msgspec
 
 from kernel import (
     AetherraError,
@@ -70,14 +71,13 @@ RETRY_AFTER_S = 1.0
 """Said with a 503 or a 429 that does not know better."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(msgspec.Struct, frozen=True):
     """What a client is told about an error, before a dialect words it."""
 
     status: int
     code: str
     message: str
-    details: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, Any] = msgspec.field(default_factory=dict)
     retry_after_s: float | None = None
     error_id: str = ""
 
@@ -200,8 +200,7 @@ def camel_case(code: str) -> str:
     return "BadRequest" if code == BadInput.default_code else "".join(part.capitalize() for part in code.split("_"))
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(msgspec.Struct, frozen=True):
     """How a dialect words an error: the function, and the type of what it returns."""
 
     make: Callable[[Failure], Any]

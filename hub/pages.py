@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 from aiohttp import web
 
 from hub.answer import Answer, header_lines
@@ -60,8 +60,7 @@ OWN_ORIGIN: Final = content_policy()
 """What a page may load and ask unless it says more: this origin alone."""
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(msgspec.Struct, frozen=True):
     """A file in memory, with the tag by which a browser knows it again."""
 
     body: bytes

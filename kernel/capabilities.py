@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import msgspec
 
@@ -24,8 +23,7 @@ from kernel.metrics import Metrics
 log = logging.getLogger("kernel.capabilities")
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True):
     """Who began a chain: an id such as `user:local` or `core:console`, its roles, and a token's scopes if any."""
 
     id: str
@@ -33,8 +31,7 @@ class Caller:
     scopes: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(msgspec.Struct, frozen=True):
     """On whose behalf something happens: the caller, then every script, agent and plugin passed through, in order.
 
     The right of a chain is what all its members have in common, so nobody lends his power to the one before him.

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -107,8 +106,7 @@ def _contributions(config: Config) -> Iterator[Contribution]:
             log.warning("%s: %s", found.path.name, found.reason)
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(msgspec.Struct, frozen=True):
     """A plugin that was imported without a hub, or the reason why it could not be."""
 
     name: str

@@ -14,7 +14,6 @@ import tomllib
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -277,8 +276,7 @@ class Paths(msgspec.Struct, frozen=True):
         staged.rename(self.policies)
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(msgspec.Struct, frozen=True):
     """One effective value: its dotted key, the value as plain data (secrets as `***`), and what set it."""
 
     key: str
@@ -286,8 +284,7 @@ class Setting:
     origin: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Given:
+class _Given(msgspec.Struct, frozen=True):
     """A value as one layer gives it. `text` is true where everything is text: the environment, the command line."""
 
     value: Any
@@ -297,8 +294,7 @@ class _Given:
     line: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Leaf:
+class _Leaf(msgspec.Struct, frozen=True):
     """One setting of a Struct, nested Structs opened: its path, type and whether it must be given."""
 
     path: tuple[str, ...]
@@ -314,23 +310,21 @@ class _Leaf:
         return PREFIX + "_".join(self.path).upper()
 
 
-@dataclass(frozen=True, slots=True)
-class _Claim:
+class _Claim(msgspec.Struct, frozen=True):
     """What a plugin asked for, as plain data: its Struct must not outlive its generation."""
 
     settings: tuple[Setting, ...]
     variables: frozenset[str]
 
 
-@dataclass
-class _Layers:
+class _Layers(msgspec.Struct):
     """What was given from outside, before any of it is decoded."""
 
     file: Path | None = None
-    tables: dict[str, Any] = field(default_factory=dict)
-    lines: dict[tuple[str, ...], int] = field(default_factory=dict)
-    environ: dict[str, str] = field(default_factory=dict)
-    overrides: dict[str, Any] = field(default_factory=dict)
+    tables: dict[str, Any] = msgspec.field(default_factory=dict)
+    lines: dict[tuple[str, ...], int] = msgspec.field(default_factory=dict)
+    environ: dict[str, str] = msgspec.field(default_factory=dict)
+    overrides: dict[str, Any] = msgspec.field(default_factory=dict)
 
     def place(self, path: tuple[str, ...]) -> tuple[str, int | None]:
         """Return the file, with the line where it is known, in which `path` is set."""
@@ -533,7 +527,7 @@ def _paths_of_environment(environ: Mapping[str, str]) -> dict[str, _Given]:
             if environ.get(variable):
                 given = _Given(environ[variable], variable, variable, text=True)
                 leaf = _Leaf((PATHS, name), kind, required=False)
-                found[name] = replace(given, value=_convert(given, leaf))
+                found[name] = msgspec.structs.replace(given, value=_convert(given, leaf))
                 break
     return found
 
@@ -561,7 +555,7 @@ def _paths_of_file(layers: _Layers) -> dict[str, _Given]:
             read = beside / read
         elif isinstance(read, tuple):
             read = tuple(beside / folder for folder in read)
-        found[name] = replace(given, value=read)
+        found[name] = msgspec.structs.replace(given, value=read)
     return found
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Generic, Literal, TypeVar
+
+import msgspec
 
 from kernel.errors import AetherraError, ContractError
 from kernel.metrics import Reading, Values, gauged
@@ -40,8 +41,7 @@ def path_key(path: str) -> str:
     return _PARAMETER.sub("{}", path.rstrip("/") or "/")
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """A path served over HTTP: the typed function behind it and how its dialect speaks.
 
     Of a WebSocket the method is `WS`, and `signature.receives` and `signature.sends` are the types of its messages.
@@ -87,8 +87,7 @@ class Route:
         return frozenset(_PARAMETER.findall(self.path))
 
 
-@dataclass(frozen=True, slots=True)
-class Function:
+class Function(msgspec.Struct, frozen=True):
     """What a plugin offers to scripts and agents under `plugin.name`."""
 
     name: str
@@ -102,8 +101,7 @@ class Function:
     """False where its author named no class of effect, and the furthest was taken."""
 
 
-@dataclass(frozen=True, slots=True)
-class Subscription:
+class Subscription(msgspec.Struct, frozen=True):
     """A handler for every event whose topic fits `pattern`, fed from a bounded queue that outlives a reload."""
 
     pattern: str
@@ -116,8 +114,7 @@ class Subscription:
     """At least once, from an offset of its own on, instead of the queue: `limit` and `when_full` do not count then."""
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceMethod:
+class ServiceMethod(msgspec.Struct, frozen=True):
     """One method of a service that others may call across a plugin's border, and the right it asks for."""
 
     name: str
@@ -125,8 +122,7 @@ class ServiceMethod:
     signature: Signature
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
+class Service(msgspec.Struct, frozen=True):
     """A named provider: a class of which each generation makes one object."""
 
     name: str
@@ -134,8 +130,7 @@ class Service:
     methods: Mapping[str, ServiceMethod]
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(msgspec.Struct, frozen=True):
     """A background coroutine that the supervisor keeps running."""
 
     name: str
@@ -143,8 +138,7 @@ class Task:
     restart: Literal["on_error", "always", "never"] = "on_error"
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
+class Metric(msgspec.Struct, frozen=True):
     """A declared Prometheus metric; the collector belongs to the kernel and outlives a reload."""
 
     kind: Literal["counter", "gauge", "histogram"]
@@ -156,8 +150,7 @@ class Metric:
     """For a gauge: called at each scrape for its value, or its values by label; then nothing sets it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(msgspec.Struct, frozen=True):
     """A verb of the `aether` command: run in the terminal's process, it speaks to the hub through a `Terminal`."""
 
     name: str
@@ -167,8 +160,7 @@ class Command:
     offline: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(msgspec.Struct, frozen=True):
     """What a plugin says about itself in code."""
 
     name: str
@@ -176,15 +168,14 @@ class Manifest:
     description: str = ""
     category: str = "plugin"
     capabilities: tuple[str, ...] = ()
-    requires: Mapping[str, str] = field(default_factory=dict)
+    requires: Mapping[str, str] = msgspec.field(default_factory=dict)
     topics: tuple[str, ...] = ()
     migrations: tuple[tuple[int, str, str], ...] = ()
     durable: tuple[str, ...] = ()
     """Patterns of those topics whose events are kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class Contribution:
+class Contribution(msgspec.Struct, frozen=True):
     """Everything one generation of a plugin adds; replaced as a whole, never edited."""
 
     manifest: Manifest
@@ -215,27 +206,25 @@ class Contribution:
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Owned(Generic[T]):
+class Owned(msgspec.Struct, Generic[T], frozen=True):
     """A contributed thing together with the generation that serves it."""
 
     item: T
     owner: Any
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(msgspec.Struct, frozen=True):
     """All contributions of the running generations, merged. Immutable: a change is a new table, assigned at once."""
 
     version: int = 0
     owners: tuple[Any, ...] = ()
     routes: tuple[Owned[Route], ...] = ()
-    functions: Mapping[str, Owned[Function]] = field(default_factory=dict)
-    bare_functions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    functions: Mapping[str, Owned[Function]] = msgspec.field(default_factory=dict)
+    bare_functions: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     """A bare function name to the full names that end in it; it serves as a name while there is exactly one."""
-    services: Mapping[str, Owned[Service]] = field(default_factory=dict)
-    commands: Mapping[str, Owned[Command]] = field(default_factory=dict)
-    topics: Mapping[str, str] = field(default_factory=dict)
+    services: Mapping[str, Owned[Service]] = msgspec.field(default_factory=dict)
+    commands: Mapping[str, Owned[Command]] = msgspec.field(default_factory=dict)
+    topics: Mapping[str, str] = msgspec.field(default_factory=dict)
     """The first word of a topic to the plugin that publishes under it."""
     gauges: tuple[Reading[None], ...] = ()
     """The gauges that are read at each scrape."""

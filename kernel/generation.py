@@ -12,9 +12,10 @@ import logging
 import time
 import typing
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Literal
+
+import msgspec
 
 from kernel.bus import Bus
 from kernel.bus import Subscription as Queue
@@ -48,8 +49,7 @@ def made_up(error: BaseException, plugin: str) -> PluginError | None:
     )
 
 
-@dataclass
-class Tally:
+class Tally(msgspec.Struct):
     """What a generation did, as measured."""
 
     calls: int = 0
@@ -63,8 +63,7 @@ class Tally:
         self.busy_s += other.busy_s
 
 
-@dataclass(eq=False)
-class Generation:
+class Generation(msgspec.Struct, eq=False, weakref=True):
     """A version of a plugin: its source, its module, what it contributes, and the calls that are inside it."""
 
     number: int
@@ -76,15 +75,15 @@ class Generation:
     stage: Stage = "staged"
     paused: asyncio.Event | None = None
     """While set, new calls wait: state is being handed to the next generation."""
-    tally: Tally = field(default_factory=Tally)
+    tally: Tally = msgspec.field(default_factory=Tally)
     _context: Callable[[Any], Any] | None = None
-    _collectors: dict[str, Any] = field(default_factory=dict)
-    _providers: dict[str, Any] = field(default_factory=dict)
-    _inside: dict[int, asyncio.Timeout] = field(default_factory=dict)
+    _collectors: dict[str, Any] = msgspec.field(default_factory=dict)
+    _providers: dict[str, Any] = msgspec.field(default_factory=dict)
+    _inside: dict[int, asyncio.Timeout] = msgspec.field(default_factory=dict)
     _unary: int = 0
     _conversing: int = 0
     _next: int = 0
-    _empty: asyncio.Event = field(default_factory=asyncio.Event)
+    _empty: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
     _lifespan: Any = None
 
     @property

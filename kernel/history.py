@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal
+
+import msgspec
 
 from kernel.clock import Clock, iso
 from kernel.generation import Generation
@@ -17,8 +18,7 @@ PLUGINS_REMEMBERED = 256
 Action = Literal["load", "reload", "rollback"]
 
 
-@dataclass(frozen=True)
-class Switched:
+class Switched(msgspec.Struct, frozen=True):
     """One switch as history keeps it; `token` takes the plugin back to the source that served before it."""
 
     token: str
@@ -28,7 +28,7 @@ class Switched:
     number: int
     version: str
     hash: str
-    previous: Source | None = field(repr=False, default=None)
+    previous: Source | None = None
 
 
 class History:

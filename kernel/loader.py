@@ -9,7 +9,6 @@ name has a slash instead of a dot, since Python would want to import whatever st
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import hashlib
 import importlib.abc
 import importlib.machinery
@@ -22,11 +21,11 @@ import stat
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
+import msgspec
 import pluggy
 
 from kernel import declaration, hookspecs
@@ -47,8 +46,7 @@ _ROOT = re.compile(r"(plugins/[a-z0-9_]+@\d+)(?:\.(.+))?\Z")
 _numbers = itertools.count(1)  # one row for the whole process: two kernels in one test must not share a module name
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(msgspec.Struct, frozen=True):
     """A plugin's files as they were at one moment, and the hash that names them."""
 
     name: str
@@ -198,6 +196,8 @@ class Loader:
                 return await asyncio.shield(done)
         except TimeoutError:
             if thread.ident is not None:
+                import ctypes  # rarely needed, and the hub listens sooner without it
+
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_TookTooLong))
             self.forget(name)
             raise LoadError(

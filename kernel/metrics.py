@@ -12,8 +12,9 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+
+import msgspec
 
 from kernel.errors import BadInput, Conflict
 from kernel.exposition import head, number, of_library, series
@@ -45,8 +46,7 @@ _F = TypeVar("_F", bound="_Family")
 S = TypeVar("S")
 
 
-@dataclass(frozen=True, slots=True)
-class Declared:
+class Declared(msgspec.Struct, frozen=True):
     """A metric as it was declared."""
 
     kind: Kind
@@ -55,8 +55,7 @@ class Declared:
     labels: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Reading(Declared, Generic[S]):
+class Reading(Declared, Generic[S], frozen=True):
     """A counter or gauge whose values are taken at each scrape out of figures of the type S."""
 
     pick: Callable[[S], Values] = lambda _: 0.0

@@ -17,10 +17,11 @@ import shutil
 import typing
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
+
+import msgspec
 
 from kernel.bus import Bus
 from kernel.bus import Subscription as Queue
@@ -63,8 +64,7 @@ RENAME_GRACE_S = 0.1
 """How long a vanished file may take to come back: some editors delete before they write anew."""
 
 
-@dataclass
-class Module:
+class Module(msgspec.Struct):
     """What is known about one plugin: where it comes from, how it stands, and the generation that serves."""
 
     name: str
@@ -79,12 +79,12 @@ class Module:
     clashed: bool = False
     """It failed over a claim of another plugin's or a right, and is tried again when a plugin leaves or the policy
     changes."""
-    readers: list[tuple[Reader | DurableReader, asyncio.Task[None]]] = field(default_factory=list)
-    queues: dict[str, Queue] = field(default_factory=dict)
-    durable: dict[str, DurableSubscription] = field(default_factory=dict)
-    past: Tally = field(default_factory=Tally)
+    readers: list[tuple[Reader | DurableReader, asyncio.Task[None]]] = msgspec.field(default_factory=list)
+    queues: dict[str, Queue] = msgspec.field(default_factory=dict)
+    durable: dict[str, DurableSubscription] = msgspec.field(default_factory=dict)
+    past: Tally = msgspec.field(default_factory=Tally)
     """What its retired generations did."""
-    leaving: list[Tally] = field(default_factory=list)
+    leaving: list[Tally] = msgspec.field(default_factory=list)
     """What those did that are replaced and may still have calls inside."""
 
     def tally(self) -> Tally:
@@ -95,8 +95,7 @@ class Module:
         return whole
 
 
-@dataclass(frozen=True)
-class Counts:
+class Counts(msgspec.Struct, frozen=True):
     """Reload figures, counted since the start."""
 
     attempts: int

@@ -10,7 +10,6 @@ import inspect
 import re
 import textwrap
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -31,8 +30,7 @@ from kernel.config import (
 _TITLE = re.compile(r"\A`\[[\w.]+\]`[:.]\s*")
 
 
-@dataclass(frozen=True, slots=True)
-class SettingDoc:
+class SettingDoc(msgspec.Struct, frozen=True):
     """One setting. `key` is what stands in its table (`port`, or `tls.file` for a nested one)."""
 
     key: str
@@ -44,8 +42,7 @@ class SettingDoc:
     """The environment variables that set it, the one of the rule first."""
 
 
-@dataclass(frozen=True, slots=True)
-class SettingTable:
+class SettingTable(msgspec.Struct, frozen=True):
     """The settings of one table of `aetherra.toml`: `hub`, `limits`, `paths`, `plugins.NAME`."""
 
     title: str

@@ -15,7 +15,6 @@ import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -30,8 +29,7 @@ _ITERATORS = (collections.abc.AsyncIterator, collections.abc.AsyncGenerator)
 _PLACE = re.compile(r" - at `\$(?P<place>[^`]*)`$")
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(msgspec.Struct, frozen=True):
     """One argument: the name in Python, the field's name outside, its type and its default."""
 
     name: str
@@ -130,8 +128,7 @@ class MessageDecoder:
         raise refused
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(msgspec.Struct, frozen=True):
     """The typed face of one function: its parameters (the context aside), its result, and whether it streams.
 
     Of a socket's function `socket` names the parameter that takes the socket, `receives` and `sends` are the types of
@@ -198,7 +195,7 @@ class Signature:
         wanted = set(fields)
         chosen = [p for p in self.parameters if p.field in wanted]
         if lax:
-            chosen = [replace(p, type=_without_none(p.type)) for p in chosen]
+            chosen = [msgspec.structs.replace(p, type=_without_none(p.type)) for p in chosen]
         return Binder(self.title.replace(".", "_"), chosen, lax=lax, extras=extras)
 
     def positional(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:

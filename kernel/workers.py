@@ -24,7 +24,6 @@ import struct
 import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 from weakref import WeakSet
 
@@ -48,8 +47,7 @@ class WorkerLost(PluginError):
     default_code = "WORKER_LOST"
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
+class Program(msgspec.Struct, frozen=True):
     """What runs in a pool's processes, and how long and how much of it is tolerated."""
 
     name: str
@@ -402,8 +400,7 @@ class _Worker:
             await asyncio.wait([self._keeper])
 
 
-@dataclass(slots=True)
-class Totals:
+class Totals(msgspec.Struct):
     """What the pools of one program's name counted, over all its versions."""
 
     started: int = 0

@@ -7,10 +7,10 @@ import fcntl
 import os
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 
 from hub.first_steps import command_line, of_home
@@ -22,8 +22,7 @@ ANSWER_S = 1.0
 """How long a running hub may take to say how it is."""
 
 
-@dataclass(frozen=True)
-class HubThere:
+class HubThere(msgspec.Struct, frozen=True):
     """Whether a hub holds a home, and which process that is."""
 
     locked: bool
