@@ -21,6 +21,7 @@ import stat
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
@@ -36,6 +37,8 @@ from kernel.suggest import nearest
 
 FILES_PER_PLUGIN = 500
 BYTES_PER_PLUGIN = 8 * 1024 * 1024
+FILES_COMPILED, BYTES_COMPILED = 256, 64 * 1024
+"""How many files stay compiled beside the plugins that run, and how large such a file may be."""
 
 BEING_WRITTEN = "BEING_WRITTEN"
 """The code of a refusal that the writer's next event will settle."""
@@ -137,13 +140,22 @@ class _SourceFinder(importlib.abc.MetaPathFinder):
         for relative, is_package in _candidates(source, (match[2] or "").replace(".", "/")):
             if relative in source.files:
                 origin = str(source.path / relative if source.package else source.path)
-                code = compile(_decoded(source.files[relative], origin), origin, "exec", dont_inherit=True)
+                content = source.files[relative]
+                code = (_compiled if len(content) <= BYTES_COMPILED else _compile)(content, origin)
                 spec = importlib.machinery.ModuleSpec(
                     fullname, _SourceLoader(code), origin=origin, is_package=is_package
                 )
                 spec.has_location = True
                 return spec
         return None
+
+
+def _compile(content: bytes, origin: str) -> CodeType:
+    return compile(_decoded(content, origin), origin, "exec", dont_inherit=True)
+
+
+_compiled = lru_cache(maxsize=FILES_COMPILED)(_compile)
+"""Of a package that is edited in one place, the other files need not be compiled again."""
 
 
 def _decoded(content: bytes, origin: str) -> str:
