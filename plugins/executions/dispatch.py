@@ -153,6 +153,8 @@ class Dispatcher:
 
     async def _fly(self, waiting: Waiting) -> asyncio.Event | None:
         _, _, execution, kind = waiting
+        if execution in self.flights:  # queued twice: a key was sent again just before this was claimed
+            return None
         over = asyncio.Event()
         flight = Flight(
             kind=kind, attempt=0, over=over, due=None, wall_s=None, asked=False, stopped=None, rows=0, began=0.0

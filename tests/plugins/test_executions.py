@@ -181,6 +181,16 @@ async def test_the_same_key_returns_the_first_execution_and_another_body_is_refu
         assert other["id"] != first["id"]
 
 
+async def test_a_key_that_is_sent_again_while_its_execution_begins_leaves_that_to_be_stopped(tmp_path: Path) -> None:
+    async with house(tmp_path) as kernel:
+        for number in range(20):
+            handle = service(kernel, key=f"k{number}")
+            rows = await asyncio.gather(*(handle.submit("script", "a.aether", {"do": "hold"}) for _ in range(3)))
+            assert len({row["id"] for row in rows}) == 1
+            await handle.cancel(rows[0]["id"])
+            assert (await ended(kernel, rows[0]))["state"] == "cancelled"
+
+
 async def test_a_key_is_forgotten_after_a_day(tmp_path: Path) -> None:
     clock = TestClock()
     async with house(tmp_path, clock=clock) as kernel:

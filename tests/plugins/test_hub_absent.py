@@ -41,7 +41,7 @@ class Runner:
 
     @needs("system:admin")
     async def stop(self, ctx: Context, execution: str) -> None:
-        return None
+        await ctx.service("executions").finish(execution, 1, "cancelled", None)
 """
 
 
@@ -95,9 +95,11 @@ async def test_the_trainers_figures_are_counted_from_the_executions(tmp_path: Pa
     plugins = {"allow_all": ALLOW_ALL, "trainer": TRAINER}
     async with running_kernel(tmp_path, plugins=plugins, bundled=["hub_api", "executions"]) as kernel:
         executions = kernel.context(ADA).service("executions")
+        running = []
         for name in ("sft", "sft", "eval"):
             answer = await asked(kernel, "POST", "/api/trainer/jobs", task=name, dataset="conversations")
             assert answer.value.status == "pending"
+            running.append(answer.value.job_id)
             if name == "eval":
                 async for ended in executions.watch(answer.value.job_id):
                     assert ended["input"] == {"task": "eval", "dataset": "conversations"}
@@ -107,5 +109,9 @@ async def test_the_trainers_figures_are_counted_from_the_executions(tmp_path: Pa
         again = await asked(kernel, "POST", "/api/trainer/jobs", "key", task="sft", dataset="x")
         assert again.value.job_id == first.value.job_id
         assert again.headers == {"Idempotency-Replayed": "true"}
+        for job in (*running[:2], first.value.job_id):
+            await executions.cancel(job)
+            async for ended in executions.watch(job):
+                assert ended["state"] == "cancelled"
         await kernel.modules.unload("trainer")
         assert (await asked(kernel, "GET", "/api/trainer/status")).enabled is False

@@ -382,7 +382,7 @@ async def test_memory_cleaner_changes_nothing_until_told(host: Bridge, kernel: K
     await memory.replace({"type": "log", "content": "kept", "tags": ["keep"]})
     await memory.store("double")
     await memory.store("double")
-    await clock.advance(86_400 * 31)
+    clock.jump_wall(86_400 * 31)
     said = await host.example("memory_cleaner")
     assert (said["old"], said["doubles"], said["archived"], said["deleted"]) == (1, 1, 0, 0)
     assert await memory.count() == 4
