@@ -1,6 +1,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+# Where it is set, each of the many processes of the tests would compile all of its modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: serve test check fix docs soak
 
 serve: .venv/ready          ## set everything up and run the hub on http://127.0.0.1:3001

@@ -60,6 +60,8 @@ log = logging.getLogger("kernel.modules")
 Status = Literal["loading", "active", "failed", "waiting", "refused", "disabled", "unloaded"]
 """`loading` until the first load has ended one way or the other."""
 HEALTH_LATE = "its health function did not answer"
+LETTING_GO_S = (0, 0.001, 0.02, 0.1, 0.3)
+"""The waits before each look whether a retired generation is gone; what stays after the last is told as a leak."""
 RENAME_GRACE_S = 0.1
 """How long a vanished file may take to come back: some editors delete before they write anew."""
 
@@ -815,9 +817,11 @@ class Modules:
 
     async def _prove_gone(self, name: str, number: int, watched: list[weakref.ref[Any]]) -> None:
         # What is caught in cycles goes only with a collection; what grew up before the start is frozen, so it is short.
-        for attempt in range(2):
-            await asyncio.sleep(0)
-            if attempt:
+        # A collection does nothing while another thread is in one, and a thread may be about to let go of its last
+        # call: hence a little time before anything is called a leak.
+        for wait_s in LETTING_GO_S:
+            await asyncio.sleep(wait_s)
+            if wait_s:
                 _clear_typing()
             gc.collect()
             if all(ref() is None for ref in watched):
