@@ -1,9 +1,9 @@
 """From source to module, and from module to contribution.
 
 A plugin's source is read once, whole; what was read is what runs, so a folder that is renamed or rewritten meanwhile
-cannot yield half of each. Every generation is a module of its own, `plugins/<name>@<n>`, compiled from source: a
-bytecode cache tells edits apart by size and second, and would serve the old code for a quick edit of equal length. The
-name has a slash instead of a dot, since Python would want to import whatever stands before a dot.
+cannot yield half of each. Every generation is a module of its own, `plugins/<name>@<n>`, compiled from those bytes or
+taken from what is kept for them (`kernel/bytecode.py`). The name has a slash instead of a dot, since Python would want
+to import whatever stands before a dot.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from typing import Any
 import msgspec
 import pluggy
 
-from kernel import declaration, hookspecs
+from kernel import bytecode, declaration, hookspecs
 from kernel.contribution import Contribution
 from kernel.errors import ContractError, LoadError
 from kernel.plugin import Plugin
@@ -140,14 +140,19 @@ class _SourceFinder(importlib.abc.MetaPathFinder):
         for relative, is_package in _candidates(source, (match[2] or "").replace(".", "/")):
             if relative in source.files:
                 origin = str(source.path / relative if source.package else source.path)
-                content = source.files[relative]
-                code = (_compiled if len(content) <= BYTES_COMPILED else _compile)(content, origin)
                 spec = importlib.machinery.ModuleSpec(
-                    fullname, _SourceLoader(code), origin=origin, is_package=is_package
+                    fullname, _SourceLoader(_code(source, relative, origin)), origin=origin, is_package=is_package
                 )
                 spec.has_location = True
                 return spec
         return None
+
+
+def _code(source: Source, relative: str, origin: str) -> CodeType:
+    content = source.files[relative]
+    compiled = _compiled if len(content) <= BYTES_COMPILED else _compile
+    # A package has a folder of its own to keep it in; beside single files nothing appears that nobody put there.
+    return bytecode.kept(content, origin, compiled) if source.package else compiled(content, origin)
 
 
 def _compile(content: bytes, origin: str) -> CodeType:
