@@ -213,4 +213,7 @@ def test_no_thread_is_left_after_the_stop(tmp_path: Path) -> None:
     assert "store writer" in during
     assert any("_connection_worker_thread" in name for name in during)
     assert not any(name == "store writer" or "_connection_worker_thread" in name for name in after)
+    for thread in threading.enumerate():
+        if thread.name.startswith("AnyIO"):
+            thread.join(10)  # told to end when the loop closed, and ending
     assert names() == before
