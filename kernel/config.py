@@ -485,7 +485,6 @@ class Config:
         table: Any = self._layers.tables
         for name in path:
             table = table.get(name, {}) if isinstance(table, dict) else {}
-        known = {f.encode_name: f.type for f in msgspec.structs.fields(struct)}
         if not isinstance(table, dict):
             where, line = self._layers.place(path)
             title = ".".join(path)
@@ -493,6 +492,7 @@ class Config:
                 f"{where}: {title} must be a table, written as [{title}]",
                 details={"key": title, "file": str(self._layers.file), "line": line},
             )
+        known = {f.encode_name: f.type for f in msgspec.structs.fields(struct)} if table else {}
         for key in table:
             inner = (*path, key)
             if key not in known:
@@ -707,7 +707,8 @@ def _is_struct(kind: Any) -> bool:
 
 
 def _attribute(struct: type[msgspec.Struct], encoded: str) -> str:
-    return next(f.name for f in msgspec.structs.fields(struct) if f.encode_name == encoded)
+    # Not `structs.fields`, which reads every annotation anew.
+    return struct.__struct_fields__[struct.__struct_encode_fields__.index(encoded)]
 
 
 def _make(struct: type[S], values: Mapping[str, Any]) -> S:

@@ -7,7 +7,8 @@ same gate.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
@@ -203,8 +204,8 @@ class ModuleControl:
 
 def built_in(measured: Measured) -> Generation:
     """Return the generation, never reloaded, through which the kernel stands in its own table."""
-    providers = {"kernel": KernelStatus(measured), "modules": ModuleControl(measured)}
-    services = tuple(Service(name, type(provider), _methods(provider)) for name, provider in providers.items())
+    providers: dict[str, Any] = {"kernel": KernelStatus(measured), "modules": ModuleControl(measured)}
+    services = tuple(Service(name, type(provider), _methods(type(provider))) for name, provider in providers.items())
     manifest = Manifest("kernel", measured.version, "the kernel itself", "kernel")
     module: ModuleType = sys.modules[__name__]
     source = Source("kernel", _FILE, {}, "")
@@ -214,10 +215,11 @@ def built_in(measured: Measured) -> Generation:
     return generation
 
 
-def _methods(provider: object) -> dict[str, ServiceMethod]:
+@cache
+def _methods(provider: type[Any]) -> Mapping[str, ServiceMethod]:
     found = {}
-    for name in dir(type(provider)):
-        fn = getattr(type(provider), name)
+    for name in dir(provider):
+        fn = getattr(provider, name)
         right = getattr(fn, "__needs__", None)
         if right is not None:
             found[name] = ServiceMethod(name, right, Signature.of(fn, method=True))
