@@ -202,10 +202,13 @@ class ModuleControl:
         }
 
 
+_SERVICES: Mapping[str, type[KernelStatus | ModuleControl]] = {"kernel": KernelStatus, "modules": ModuleControl}
+
+
 def built_in(measured: Measured) -> Generation:
     """Return the generation, never reloaded, through which the kernel stands in its own table."""
-    providers: dict[str, Any] = {"kernel": KernelStatus(measured), "modules": ModuleControl(measured)}
-    services = tuple(Service(name, type(provider), _methods(type(provider))) for name, provider in providers.items())
+    providers = {name: service(measured) for name, service in _SERVICES.items()}
+    services = tuple(Service(name, service, _methods(name)) for name, service in _SERVICES.items())
     manifest = Manifest("kernel", measured.version, "the kernel itself", "kernel")
     module: ModuleType = sys.modules[__name__]
     source = Source("kernel", _FILE, {}, "")
@@ -216,11 +219,12 @@ def built_in(measured: Measured) -> Generation:
 
 
 @cache
-def _methods(provider: type[Any]) -> Mapping[str, ServiceMethod]:
+def _methods(name: str) -> Mapping[str, ServiceMethod]:
+    provider = _SERVICES[name]
     found = {}
-    for name in dir(provider):
-        fn = getattr(provider, name)
+    for method in dir(provider):
+        fn = getattr(provider, method)
         right = getattr(fn, "__needs__", None)
         if right is not None:
-            found[name] = ServiceMethod(name, right, Signature.of(fn, method=True))
+            found[method] = ServiceMethod(method, right, Signature.of(fn, method=True))
     return found
