@@ -93,6 +93,11 @@ async def try_out(commands: list[str], folder: Path, environ: dict[str, str]) ->
     *others, events = commands
     follower = await started(events)
     assert follower.stdout is not None
+    address = others[0].split()[-1].removesuffix("/health")
+    async with asyncio.timeout(30):
+        said = b""
+        while b"aetherra_http_streams_open 1" not in said:  # what happens before it follows it never sees
+            said, _ = await (await started(f"curl -sf {address}/metrics")).communicate()
     for line in others:
         async with asyncio.timeout(30):
             while True:
