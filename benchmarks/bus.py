@@ -26,13 +26,16 @@ class Counter:
         self.seen = 0
 
     async def awaited(self, event: Event) -> None:
+        """Count it, as an async listener."""
         self.seen += 1
 
     def called(self, event: Event) -> None:
+        """Count it, as a synchronous listener."""
         self.seen += 1
 
 
 def raw_async(subscribers: int, events: int) -> Timed:
+    """Measure the peer: ns an event, each handler called in a loop."""
     handlers = [Counter().awaited for _ in range(subscribers)]
 
     async def timed() -> float:
@@ -47,6 +50,7 @@ def raw_async(subscribers: int, events: int) -> Timed:
 
 
 def published(subscribers: int, events: int, patterns: int = 0) -> Timed:
+    """Measure ns an event that is published to async listeners, beside others whose patterns do not fit."""
     bus = Bus(SystemClock())
     for index in range(subscribers):
         bus.listen("job.*", Counter().awaited, name=f"counter {index}")
@@ -63,6 +67,7 @@ def published(subscribers: int, events: int, patterns: int = 0) -> Timed:
 
 
 def emitted(subscribers: int, events: int) -> Timed:
+    """Measure ns an event that is emitted to synchronous listeners."""
     bus = Bus(SystemClock())
     for index in range(subscribers):
         bus.listen("job.*", Counter().called, name=f"counter {index}")
@@ -80,6 +85,8 @@ BURST = 64
 
 
 def queued(subscribers: int, events: int, *, emit: bool = False) -> Timed:
+    """Measure ns an event, from publishing in bursts until every subscriber has read it."""
+
     async def timed() -> float:
         bus = Bus(SystemClock())
         subscriptions = [bus.subscribe("job.*", name=f"reader {index}") for index in range(subscribers)]
@@ -113,6 +120,8 @@ def queued(subscribers: int, events: int, *, emit: bool = False) -> Timed:
 
 
 def asyncio_queues(subscribers: int, events: int) -> Timed:
+    """Measure the peer: the same through one asyncio.Queue for each subscriber."""
+
     async def timed() -> float:
         queues: list[asyncio.Queue[Event | None]] = [asyncio.Queue(512) for _ in range(subscribers)]
 

@@ -28,6 +28,8 @@ PAST = 10_000
 
 
 def published(bus: Bus, callers: int, events: int) -> Timed:
+    """Measure durable events a second, published by so many callers at once."""
+
     async def timed() -> float:
         async def publish() -> None:
             for _ in range(events // callers):
@@ -41,6 +43,8 @@ def published(bus: Bus, callers: int, events: int) -> Timed:
 
 
 def bare_inserts(connection: sqlite3.Connection, rows: int) -> Timed:
+    """Measure the peer: rows a second, each committed by itself."""
+
     async def timed() -> float:
         blob = msgspec.msgpack.encode(DATA)
         start = time.perf_counter()
@@ -55,6 +59,8 @@ def bare_inserts(connection: sqlite3.Connection, rows: int) -> Timed:
 
 
 def resumed(bus: Bus, since: int) -> Timed:
+    """Measure the events a second that a client gets which comes back."""
+
     async def timed() -> float:
         start, count = time.perf_counter(), 0
         replay = bus.replay(since, ["user.#"])
@@ -70,6 +76,8 @@ def resumed(bus: Bus, since: int) -> Timed:
 
 
 def bare_select(path: Path, since: int) -> Timed:
+    """Measure the peer: one query for all the rows, their data decoded."""
+
     async def timed() -> float:
         connection = sqlite3.connect(path)
         start = time.perf_counter()

@@ -24,6 +24,7 @@ BODY = "x" * 100
 
 
 def through_the_store(store: Store, callers: int, rows: int, *, effects: bool = False) -> Timed:
+    """Measure rows a second that so many callers insert, each waiting for its commit."""
     counter = iter(range(10**9))
 
     def insert(tx: Tx) -> int:
@@ -42,6 +43,8 @@ def through_the_store(store: Store, callers: int, rows: int, *, effects: bool = 
 
 
 def direct(connection: sqlite3.Connection, rows: int, per_commit: int = 1) -> Timed:
+    """Measure the peer: rows a second through a connection of its own."""
+
     async def timed() -> float:
         start = time.perf_counter()
         for _ in range(rows // per_commit):
@@ -55,6 +58,8 @@ def direct(connection: sqlite3.Connection, rows: int, per_commit: int = 1) -> Ti
 
 
 def point_reads(store: Store, reads: int) -> Timed:
+    """Measure reads of one row a second."""
+
     async def timed() -> float:
         start = time.perf_counter()
         for number in range(reads):
@@ -65,6 +70,8 @@ def point_reads(store: Store, reads: int) -> Timed:
 
 
 def bare_reads(connection: sqlite3.Connection, reads: int) -> Timed:
+    """Measure the peer: the same reads through a connection of its own."""
+
     async def timed() -> float:
         start = time.perf_counter()
         for number in range(reads):

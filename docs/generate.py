@@ -40,16 +40,19 @@ PART = re.compile(r"(<!-- (generated|quote): ([^ ]+) -->\n)(.*?)(<!-- end -->)",
 
 
 def cell(text: str) -> str:
+    """Return text that cannot break a row of a table."""
     return " ".join(text.split()).replace("|", "\\|")
 
 
 def table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
+    """Return a table of Markdown."""
     lines = ["| " + " | ".join(head) + " |", "| " + " | ".join("---" for _ in head) + " |"]
     lines += ["| " + " | ".join(cell(c) for c in row) + " |" for row in rows]
     return "\n".join(lines) + "\n"
 
 
 def capabilities() -> str:
+    """Return the table of the words of rights, from `policies/capabilities.toml`."""
     words = tomllib.loads((ROOT / "policies" / "capabilities.toml").read_text())["words"]
     rows = (
         (f"`{word}`", ", ".join(w["object"]) or "–", w["effect"], str(w["risk"]), w["about"])
@@ -59,6 +62,7 @@ def capabilities() -> str:
 
 
 def errors() -> str:
+    """Return the table of error codes, from the classes of `kernel/errors.py`."""
     rows = (
         (f"`{kind.default_code}`", str(status_of(kind("x"))), inspect.getdoc(kind) or "")
         for kind in errors_tree()
@@ -168,6 +172,7 @@ def plugins() -> Iterator[tuple[str, Contribution]]:
 
 
 def metric_rows(metrics: Iterable[Declared | Metric]) -> str:
+    """Return the table of metrics, by name."""
     rows = (
         (f"`{metric.name}`", metric.kind, ", ".join(f"`{label}`" for label in metric.labels) or "–", metric.help)
         for metric in sorted(metrics, key=lambda metric: metric.name)
@@ -260,6 +265,7 @@ GENERATED: dict[str, Callable[[], str]] = {
 
 
 def quote(name: str) -> str:
+    """Return a file of the checkout as a block of code."""
     path = ROOT / name
     language = {".py": "python", ".aether": "aether", ".toml": "toml"}[path.suffix]
     return f"```{language}\n{path.read_text().rstrip()}\n```\n"

@@ -38,11 +38,17 @@ def events_group(home_and_json: Options, talk: Talk) -> click.Group:
         """Follow the events of the running hub, and publish one. Alone, it follows them all."""
         if ctx.invoked_subcommand is None:
             patterns = [part.strip() for part in (topics or "").split(",") if part.strip()]
-            _follow(ctx, home, as_json, patterns)
+            _follow(talk, ctx, home, as_json, patterns)
         elif topics is not None:
             raise click.UsageError(f"--topics is for `aether events` alone; {ctx.invoked_subcommand} takes arguments")
 
-    @events.command("tail")
+    events.add_command(_tail(home_and_json, talk))
+    events.add_command(_emit(home_and_json, talk))
+    return events
+
+
+def _tail(home_and_json: Options, talk: Talk) -> click.Command:
+    @click.command("tail")
     @click.argument("patterns", nargs=-1, metavar="[PATTERN...]")
     @click.option("--since", metavar="SEQ|SPAN", help="Begin after this number, or a span ago such as 10m, 2h or 1d.")
     @click.option("--count", type=click.IntRange(1), help="Stop after so many events.")
@@ -60,9 +66,13 @@ def events_group(home_and_json: Options, talk: Talk) -> click.Group:
 
         When the hub restarts, it is waited for, and what happened meanwhile is printed as well, as far as it is kept.
         """
-        _follow(*_of_group(ctx, home, as_json), patterns, since, count)
+        _follow(talk, *_of_group(ctx, home, as_json), patterns, since, count)
 
-    @events.command("emit")
+    return tail
+
+
+def _emit(home_and_json: Options, talk: Talk) -> click.Command:
+    @click.command("emit")
     @click.argument("topic")
     @click.argument("data", metavar="[JSON]", required=False)
     @click.option("--key", help="An Idempotency-Key: repeated with the same one, it is published once.")
@@ -82,20 +92,22 @@ def events_group(home_and_json: Options, talk: Talk) -> click.Group:
 
         talk(*_of_group(ctx, home, as_json), post)
 
-    def _follow(
-        ctx: click.Context,
-        home: Path | None,
-        as_json: bool,
-        patterns: Sequence[str],
-        since: str | None = None,
-        count: int | None = None,
-    ) -> None:
-        try:
-            talk(ctx, home, as_json, lambda terminal: follow(terminal, patterns or ["#"], since, count))
-        except KeyboardInterrupt:
-            sys.exit(INTERRUPTED)
+    return emit
 
-    return events
+
+def _follow(
+    talk: Talk,
+    ctx: click.Context,
+    home: Path | None,
+    as_json: bool,
+    patterns: Sequence[str],
+    since: str | None = None,
+    count: int | None = None,
+) -> None:
+    try:
+        talk(ctx, home, as_json, lambda terminal: follow(terminal, patterns or ["#"], since, count))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
 
 
 def _of_group(ctx: click.Context, home: Path | None, as_json: bool) -> tuple[click.Context, Path | None, bool]:

@@ -29,6 +29,7 @@ log = logging.getLogger("kernel.sqlite_file")
 
 
 def read_only(path: Path) -> str:
+    """Return the URI with which SQLite opens the file and cannot write to it."""
     return f"{path.absolute().as_uri()}?mode=ro"
 
 
@@ -65,6 +66,7 @@ def insist(connection: sqlite3.Connection, pragma: str, value: str, wanted: Any)
 
 
 def undo(connection: sqlite3.Connection) -> None:
+    """End a transaction that is open, as if it had never begun; an error there is logged, the first one counts."""
     if connection.in_transaction:
         try:
             connection.execute("ROLLBACK")
