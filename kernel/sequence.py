@@ -27,7 +27,8 @@ class Sequence:
     iterator, because publishing takes one for every event.
     """
 
-    def __init__(self, first: int) -> None:
+    def __init__(self, first: int, *, room: int = ROOM) -> None:
+        self._room = room
         self.free: Iterator[int] = iter(())
         self._given = 0
         self._span = 0
@@ -35,7 +36,7 @@ class Sequence:
         self._end = first + 1
         self._reserved = 0
         self._crowded: deque[int] = deque(maxlen=CROWDED_KEPT)
-        self._enter(self._take(ROOM))
+        self._enter(self._take(room))
 
     @property
     def given(self) -> int:
@@ -46,7 +47,7 @@ class Sequence:
         """Give out only numbers above `number` from now on."""
         with self._lock:
             self._end = max(self._end, number + 1)
-            self._enter(self._take(ROOM))
+            self._enter(self._take(self._room))
 
     def more(self, newest: int) -> int:
         """Return a number when there is no free one left; `newest` is that of the newest event.
@@ -56,7 +57,7 @@ class Sequence:
         """
         with self._lock:
             if not self._reserved:
-                self._enter(self._take(ROOM))
+                self._enter(self._take(self._room))
                 return next(self.free)
         if newest not in self._crowded:
             self._crowded.append(newest)
@@ -71,7 +72,7 @@ class Sequence:
         """Return the first of `count` numbers for durable events, in the order in which they will be published."""
         with self._lock:
             self._reserved += 1
-            return self._take(count + ROOM)
+            return self._take(count + self._room)
 
     def release(self) -> None:
         """Give reserved numbers up: their events were not committed."""
@@ -91,4 +92,4 @@ class Sequence:
 
     def _enter(self, start: int) -> None:
         self._given += self._span - length_hint(self.free)
-        self.free, self._span = iter(range(start, start + ROOM)), ROOM
+        self.free, self._span = iter(range(start, start + self._room)), self._room
