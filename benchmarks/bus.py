@@ -151,6 +151,7 @@ def asyncio_queues(subscribers: int, events: int) -> Timed:
 
 
 async def main() -> None:
+    """Run all measures."""
     print(HEAD)
     for subscribers, events, floor, goal in (
         (1, 30_000, "<= 2.2x", "<= 1.8x"),

@@ -93,6 +93,7 @@ def bare_select(path: Path, since: int) -> Timed:
 
 
 async def main() -> None:
+    """Run all measures."""
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         path, clock = Path(folder) / "ours.db", SystemClock()
         bus = Bus(clock, ring=100)

@@ -83,6 +83,7 @@ def bare_reads(connection: sqlite3.Connection, reads: int) -> Timed:
 
 
 async def main() -> None:
+    """Run all measures."""
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         store = Store(Path(folder) / "ours.db", clock=SystemClock())
         await store.open()

@@ -72,6 +72,7 @@ def errors() -> str:
 
 
 def setting_rows(title: str, struct: type[Any]) -> str:
+    """Return the table of a section, from the fields of its Struct and what is written below each."""
     rows = (
         (
             f"`{title}.{s.key}`",

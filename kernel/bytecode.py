@@ -1,9 +1,11 @@
-"""Compiled plugins, kept on the disk beside their source and told apart by its content.
+"""The compiled files of plugins that ship, kept on the disk beside their source and told apart by its content.
 
 The format is Python's own, hash-based and checked (PEP 552): what is found is used only where the hash of the very
 bytes that were read is written in it, so that a quick edit of equal length, or a clock that went back, cannot serve old
-code. Whoever may write there may write the source as well. What a folder that cannot be written to holds is compiled at
-each start.
+code. What a folder that cannot be written to holds is compiled at each start.
+
+Only for what was installed with the hub, as the hub itself runs from such files. Of a dropped plugin the source is what
+people read, and what its hash in the history names: code that was dropped along with it must never run instead.
 """
 
 from __future__ import annotations

@@ -118,10 +118,11 @@ class Loaded(msgspec.Struct, frozen=True):
 
 def loaded(config: Config) -> Iterator[Loaded]:
     """Import what a hub would: bundled plugins and those of trusted folders, the first of each name."""
-    loader = Loader()
+    folders = plugin_folders(config)
+    loader = Loader(folder.path for folder in folders if folder.bundled)
     loader.install()
     seen: set[str] = set()
-    for folder in plugin_folders(config):
+    for folder in folders:
         if not (folder.bundled or folder.trusted):
             continue
         for path in entries(folder.path):

@@ -745,11 +745,12 @@ def _is_list(kind: Any) -> bool:
 
 
 def _from_text(kind: type[Any], value: Any) -> Any:
-    if kind is Path:
-        if isinstance(value, str):
-            return Path(value).expanduser()
-        raise ValueError(f"Expected `str`, got `{type(value).__name__}`")  # worded as a refusal, with its place
-    raise NotImplementedError(f"settings of type {kind.__name__} cannot be read")
+    # A ValueError is told as a refusal, with its place.
+    if kind is not Path:
+        raise ValueError(f"A setting of type {kind.__name__} cannot be read; plain types, Path and Structs can")
+    if not isinstance(value, str):
+        raise ValueError(f"Expected `str`, got `{type(value).__name__}`")
+    return Path(value).expanduser()
 
 
 def _plain(value: Any) -> Any:

@@ -1,9 +1,9 @@
 """From source to module, and from module to contribution.
 
 A plugin's source is read once, whole; what was read is what runs, so a folder that is renamed or rewritten meanwhile
-cannot yield half of each. Every generation is a module of its own, `plugins/<name>@<n>`, compiled from those bytes or
-taken from what is kept for them (`kernel/bytecode.py`). The name has a slash instead of a dot, since Python would want
-to import whatever stands before a dot.
+cannot yield half of each. Every generation is a module of its own, `plugins/<name>@<n>`, compiled from those bytes; for
+plugins that ship with the hub the result is kept on the disk (`kernel/bytecode.py`). The name has a slash instead of a
+dot, since Python would want to import whatever stands before a dot.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import re
 import stat
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -127,8 +127,9 @@ class _SourceLoader(importlib.abc.Loader):
 class _SourceFinder(importlib.abc.MetaPathFinder):
     """Serves the modules of staged plugins from their snapshots, so that relative imports never reach the disk."""
 
-    def __init__(self) -> None:
+    def __init__(self, shipped: frozenset[Path]) -> None:
         self.sources: dict[str, Source] = {}
+        self._shipped = shipped
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -140,26 +141,28 @@ class _SourceFinder(importlib.abc.MetaPathFinder):
         for relative, is_package in _candidates(source, (match[2] or "").replace(".", "/")):
             if relative in source.files:
                 origin = str(source.path / relative if source.package else source.path)
-                spec = importlib.machinery.ModuleSpec(
-                    fullname, _SourceLoader(_code(source, relative, origin)), origin=origin, is_package=is_package
-                )
+                loader = _SourceLoader(self._code(source, relative, origin))
+                spec = importlib.machinery.ModuleSpec(fullname, loader, origin=origin, is_package=is_package)
                 spec.has_location = True
                 return spec
         return None
 
-
-def _code(source: Source, relative: str, origin: str) -> CodeType:
-    content = source.files[relative]
-    compiled = _compiled if len(content) <= BYTES_COMPILED else _compile
-    # A package has a folder of its own to keep it in; beside single files nothing appears that nobody put there.
-    return bytecode.kept(content, origin, compiled) if source.package else compiled(content, origin)
+    def _code(self, source: Source, relative: str, origin: str) -> CodeType:
+        content = source.files[relative]
+        # In a checkout single files are dropped into the folder of what ships.
+        shipped = source.package and source.path.parent in self._shipped
+        return (_compiled if len(content) <= BYTES_COMPILED else _compile_or_find)(content, origin, shipped)
 
 
 def _compile(content: bytes, origin: str) -> CodeType:
     return compile(_decoded(content, origin), origin, "exec", dont_inherit=True)
 
 
-_compiled = lru_cache(maxsize=FILES_COMPILED)(_compile)
+def _compile_or_find(content: bytes, origin: str, shipped: bool) -> CodeType:
+    return bytecode.kept(content, origin, _compile) if shipped else _compile(content, origin)
+
+
+_compiled = lru_cache(maxsize=FILES_COMPILED)(_compile_or_find)
 """Of a package that is edited in one place, the other files need not be compiled again."""
 
 
@@ -182,10 +185,10 @@ class _TookTooLong(BaseException):
 
 
 class Loader:
-    """Loads snapshots as modules and forgets them cleanly."""
+    """Loads snapshots as modules and forgets them cleanly. `shipped` are the folders of the hub's own plugins."""
 
-    def __init__(self) -> None:
-        self._finder = _SourceFinder()
+    def __init__(self, shipped: Iterable[Path] = ()) -> None:
+        self._finder = _SourceFinder(frozenset(shipped))
 
     def install(self) -> None:
         """Begin to serve staged plugins to Python's import."""

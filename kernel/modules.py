@@ -152,7 +152,7 @@ class Modules:
         self._open_s = open_s
         self._drain_s = drain_s
         self._pause_s = pause_ms / 1000
-        self._loader = Loader()
+        self._loader = Loader(folder.path for folder in folders if folder.bundled)
         self._modules: dict[str, Module] = {}
         self._history = History(clock, history_kept)
         self._due: dict[str, tuple[Callable[[], Any], asyncio.Future[Any] | None]] = {}

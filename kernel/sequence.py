@@ -24,7 +24,8 @@ class Sequence:
     """Hands out numbers from `first` + 1 on. All but `reserve` and `release` belong to the loop's thread.
 
     `free` yields the numbers of what is published now; when it ends, `more` says how to go on. It is public, and an
-    iterator, because publishing takes one for every event.
+    iterator, because publishing takes one for every event. `room` is how many are kept free for what is published
+    during a commit.
     """
 
     def __init__(self, first: int, *, room: int = ROOM) -> None:

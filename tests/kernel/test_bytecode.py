@@ -1,5 +1,6 @@
-"""Compiled plugins are kept beside their source, and never served for any other source than theirs."""
+"""What ships is kept compiled beside its source, and is never served for any other source; nothing else is kept."""
 
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 
 from kernel import bytecode
 from kernel.loader import Loader, Source
+
+NUMBERS = itertools.count(900_000)
 
 
 class Compiler:
@@ -104,21 +107,51 @@ def test_who_may_not_read_the_source_may_not_read_its_code(tmp_path: Path) -> No
     assert [path.name for path in cache_of(file).parent.iterdir()] == [cache_of(file).name]
 
 
-def test_a_package_keeps_its_code_and_a_single_file_leaves_its_folder_as_it_was(tmp_path: Path) -> None:
-    plugin = 'from kernel import Plugin\np = Plugin("{}", version="1.0.0")\n'
-    (tmp_path / "whole").mkdir()
-    (tmp_path / "whole" / "__init__.py").write_text(plugin.format("whole"))
-    (tmp_path / "single.py").write_text(plugin.format("single"))
-    loader = Loader()
+PLUGIN = 'from kernel import Plugin\np = Plugin("{}", version="{}")\n'
+
+
+def version(path: Path, *, shipped: bool) -> str:
+    """The version that the plugin declares to a hub that ships it, or one that finds it in its drop folder."""
+    loader = Loader([path.parent] if shipped else [])
     loader.install()
     try:
-        for number, path in enumerate((tmp_path / "whole", tmp_path / "single.py")):
-            source = Source.read(path)
-            _, contribution = loader.load_now(f"plugins/{source.name}@{900_000 + number}", source)
-            assert contribution.name == source.name
+        source = Source.read(path)
+        _, contribution = loader.load_now(f"plugins/{source.name}@{next(NUMBERS)}", source)
+        return contribution.manifest.version
     finally:
         loader.remove()
-    assert [path.name for path in (tmp_path / "whole" / "__pycache__").iterdir()] == [
-        cache_of(tmp_path / "whole" / "__init__.py").name
-    ]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["single.py", "whole"]
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "whole" / "__init__.py").write_text(PLUGIN.format("whole", "1.0.0"))
+    return tmp_path / "whole"
+
+
+def test_a_plugin_that_ships_keeps_its_code_and_runs_from_it(package: Path) -> None:
+    file = package / "__init__.py"
+    other = PLUGIN.format("whole", "6.6.6").encode()
+    bytecode.kept(file.read_bytes(), str(file), lambda content, origin: compile(other, origin, "exec"))
+    assert version(package, shipped=True) == "6.6.6"
+    file.write_text(PLUGIN.format("whole", "2.0.0"))
+    assert version(package, shipped=True) == "2.0.0"
+    assert [path.name for path in cache_of(file).parent.iterdir()] == [cache_of(file).name]
+
+
+def test_code_that_was_dropped_along_with_a_plugin_never_runs_instead_of_its_source(package: Path) -> None:
+    file = package / "__init__.py"
+    other = PLUGIN.format("whole", "6.6.6").encode()
+    bytecode.kept(file.read_bytes(), str(file), lambda content, origin: compile(other, origin, "exec"))
+    assert version(package, shipped=False) == "1.0.0"
+
+
+def test_a_dropped_plugin_leaves_its_folder_as_it_was(package: Path) -> None:
+    assert version(package, shipped=False) == "1.0.0"
+    assert [path.name for path in package.iterdir()] == ["__init__.py"]
+
+
+def test_a_single_file_that_was_dropped_beside_what_ships_leaves_nothing_either(tmp_path: Path) -> None:
+    (tmp_path / "single.py").write_text(PLUGIN.format("single", "1.0.0"))
+    assert version(tmp_path / "single.py", shipped=True) == "1.0.0"
+    assert [path.name for path in tmp_path.iterdir()] == ["single.py"]

@@ -285,6 +285,20 @@ def test_a_rule_over_several_settings_names_where_they_were_set(tmp_path: Path) 
         config.plugin("ordered", Ordered)
 
 
+class Colour:
+    """A type that no layer can give a value of."""
+
+
+class Painted(msgspec.Struct, frozen=True):
+    colour: Colour | None = None
+
+
+def test_a_setting_of_a_type_that_cannot_be_read_is_refused_with_its_key(tmp_path: Path) -> None:
+    config = load(tmp_path, '[plugins.painted]\ncolour = "red"\n')
+    with pytest.raises(ConfigError, match=r"aetherra.toml:2: plugins.painted.colour: a setting of type Colour cannot"):
+        config.plugin("painted", Painted)
+
+
 def test_secrets_are_shown_as_stars_and_never_in_a_refusal(tmp_path: Path) -> None:
     config = load(tmp_path, '[hub]\nsession_token = "abc"\n')
     assert Setting("hub.session_token", "***", "aetherra.toml:2") in config.effective()
