@@ -19,8 +19,8 @@ import msgspec
 from benchmarks.interleaved import HEAD, Timed, compare
 from kernel.bus import Bus
 from kernel.clock import SystemClock
-from kernel.config import EventSettings
 from kernel.event_log import EventLog
+from kernel.settings import EventSettings
 from kernel.store import Store
 
 DATA = {"text": "tea", "owner": "user:ada", "tags": ["a", "b"]}

@@ -27,13 +27,14 @@ from hub.errors import status_of
 from hub.openapi import document
 from hub.settings import HubSettings
 from kernel import Config, Kernel, Paths, Table
-from kernel.config import ALIASES, KERNEL_SECTIONS, PATH_ALIASES, WITHOUT_EFFECT
+from kernel.config import ALIASES, PATH_ALIASES, WITHOUT_EFFECT
 from kernel.contribution import Contribution, Metric
 from kernel.errors import AetherraError, errors_tree
 from kernel.loader import Source, gather
 from kernel.metrics import Declared
 from kernel.plugin import Plugin
 from kernel.setting_docs import SettingDoc, attribute_docs, describe, describe_paths
+from kernel.settings import KERNEL_SECTIONS
 from kernel.testing import CHECKS
 
 PART = re.compile(r"(<!-- (generated|quote): ([^ ]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)

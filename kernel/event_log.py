@@ -22,12 +22,12 @@ import msgspec
 
 from kernel.bus import Bus
 from kernel.clock import Clock, iso
-from kernel.config import EventSettings
 from kernel.crashpoints import crashpoint
 from kernel.errors import AetherraError, BadInput, Conflict, Overloaded, TooLarge
 from kernel.events import Event
 from kernel.outbox import Draft
 from kernel.patterns import check_topic, covers, in_sql, matcher
+from kernel.settings import EventSettings
 from kernel.store import Store
 from kernel.transaction import Tx
 

@@ -11,11 +11,8 @@ waiting for one plugin the last wins.
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import shutil
-import typing
-import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -33,7 +30,6 @@ from kernel.errors import AetherraError, BadInput, Conflict, LoadError, NotFound
 from kernel.event_log import EventLog
 from kernel.events import (
     KERNEL_WORDS,
-    MODULE_LEAKED,
     MODULE_LOADED,
     MODULE_REFUSED,
     MODULE_RELOAD_FAILED,
@@ -48,6 +44,7 @@ from kernel.history import Action, History, Switched, describe
 from kernel.loader import BEING_WRITTEN, Loader, Source
 from kernel.metrics import Metrics
 from kernel.plugin import NAME
+from kernel.retirement import Retirement
 from kernel.services import check_protocol, protocol_methods
 from kernel.store import Store
 from kernel.suggest import nearest
@@ -60,8 +57,6 @@ log = logging.getLogger("kernel.modules")
 Status = Literal["loading", "active", "failed", "waiting", "refused", "disabled", "unloaded"]
 """`loading` until the first load has ended one way or the other."""
 HEALTH_LATE = "its health function did not answer"
-LETTING_GO_S = (0, 0.001, 0.02, 0.1, 0.3)
-"""The waits before each look whether a retired generation is gone; what stays after the last is told as a leak."""
 RENAME_GRACE_S = 0.1
 """How long a vanished file may take to come back: some editors delete before they write anew."""
 
@@ -159,18 +154,16 @@ class Modules:
         self._wake = asyncio.Event()
         self._stop_watch = asyncio.Event()
         self._workers: list[asyncio.Task[None]] = []
-        self._retiring: dict[asyncio.Task[None], weakref.ref[Generation]] = {}
-        self._stopping = False
-        self._attempts = self._successes = self._rollbacks = self._leaked = 0
+        self._retirement = Retirement(
+            bus=bus, clock=clock, metrics=metrics, drain_s=drain_s, close=self._close, counted=self._count_in
+        )
+        self._attempts = self._successes = self._rollbacks = 0
         self._reloads = metrics.counter("aetherra_module_reloads_total", "Reloads of plugins", ("plugin", "result"))
         self._reload_s = metrics.histogram(
             "aetherra_module_reload_seconds",
             "From noticing an edit to serving it",
             (),
             (0.005, 0.01, 0.02, 0.035, 0.1, 1.0),
-        )
-        self._leaks = metrics.counter(
-            "aetherra_module_leaks_total", "Retired generations that stayed in memory", ("plugin",)
         )
 
     # Starting and stopping ---------------------------------------------------------------------------------------
@@ -214,7 +207,6 @@ class Modules:
 
     async def stop(self) -> None:
         """Stop watching, end every plugin's tasks, close every plugin in reverse order of loading, and forget all."""
-        self._stopping = True
         self._stop_watch.set()
         for worker in self._workers:
             worker.cancel()
@@ -223,12 +215,7 @@ class Modules:
             if answer is not None and not answer.done():
                 answer.set_exception(ServiceUnavailable("the hub is stopping", details={"service": "modules"}))
         self._due.clear()
-        for ref in list(self._retiring.values()):
-            old = ref()
-            if old is not None:
-                old.cut()  # then it is closed as any other, at once
-        if self._retiring:
-            await asyncio.wait(list(self._retiring), timeout=self._open_s)
+        await self._retirement.hasten(self._open_s)
         served = {id(module.generation): module for module in self._modules.values() if module.generation is not None}
         for generation in reversed(self._house.table.owners):
             module = served.get(id(generation))
@@ -237,9 +224,7 @@ class Modules:
                 await self._close_durable(module, list(module.durable))
                 await self._close(generation)
                 module.generation, module.status = None, "unloaded"
-        for task in list(self._retiring):
-            task.cancel()
-        await asyncio.gather(*self._retiring, return_exceptions=True)
+        await self._retirement.end()
         self._loader.remove()
 
     # What others ask for -----------------------------------------------------------------------------------------
@@ -258,8 +243,7 @@ class Modules:
 
     async def settled(self) -> None:
         """Return once every generation that was replaced is proved gone, or told of as a leak."""
-        while self._retiring:
-            await asyncio.wait(list(self._retiring))
+        await self._retirement.settled()
 
     def history(self) -> Sequence[Switched]:
         """Return the switches since the start, newest first."""
@@ -271,7 +255,9 @@ class Modules:
 
     def counts(self) -> Counts:
         """Return reload figures since the start."""
-        return Counts(self._attempts, self._successes, self._rollbacks, self._leaked, len(self._retiring))
+        return Counts(
+            self._attempts, self._successes, self._rollbacks, self._retirement.leaked, self._retirement.under_way
+        )
 
     async def reload(self, name: str) -> Module:
         """Load the plugin anew from its file, even if nothing changed; raise why it could not be."""
@@ -521,7 +507,7 @@ class Modules:
         # Emitted, here and below: a subscriber that blocks must not hold up the one task that could replace it.
         self._bus.emit(topic, describe(switched), source="kernel")
         if old is not None:
-            self._retire_beside(module.name, old)
+            self._retirement.begin(module.name, old)
 
     async def _declare_durable(self, name: str, generation: Generation) -> None:
         try:
@@ -779,33 +765,7 @@ class Modules:
         module.queues.clear()
         await self._close_durable(module, list(module.durable))
         self._bus.emit(MODULE_UNLOADED, {"plugin": module.name, "reason": reason}, source="kernel")
-        self._retire_beside(module.name, generation)
-
-    def _retire_beside(self, name: str, old: Generation) -> None:
-        """Retire a generation in a task of its own, so that no caller's frame holds what is to be proved gone."""
-        retiring = asyncio.create_task(self._retire(name, old), name=f"retire {name}@{old.number}")
-        self._retiring[retiring] = weakref.ref(old)
-        retiring.add_done_callback(self._retiring.pop)
-
-    async def _retire(self, name: str, old: Generation) -> None:
-        """Wait for what is in flight, cut what stays, close, forget, and prove that it is gone."""
-        try:
-            async with self._clock.timeout(self._drain_s):
-                await old.quiet(conversations=True)
-        except TimeoutError:
-            log.warning("%s: cut %d calls that did not end within %g s of the switch", name, old.cut(), self._drain_s)
-            await asyncio.sleep(0)
-        if old.in_flight:
-            old.cut()
-        await self._close(old)
-        if self._stopping:
-            return
-        self._count_in(name, old.tally)
-        number = old.number
-        watched: list[weakref.ref[Any]] = [weakref.ref(old.module), weakref.ref(old)]
-        watched += [weakref.ref(route.fn) for route in old.contribution.routes]
-        del old
-        await self._prove_gone(name, number, watched)
+        self._retirement.begin(module.name, generation)
 
     def _count_in(self, name: str, tally: Tally) -> None:
         module = self._modules.get(name)
@@ -814,22 +774,6 @@ class Modules:
                 del module.leaving[at]
                 module.past.add(tally)
                 return
-
-    async def _prove_gone(self, name: str, number: int, watched: list[weakref.ref[Any]]) -> None:
-        # What is caught in cycles goes only with a collection; what grew up before the start is frozen, so it is short.
-        # A collection does nothing while another thread is in one, and a thread may be about to let go of its last
-        # call: hence a little time before anything is called a leak.
-        for wait_s in LETTING_GO_S:
-            await asyncio.sleep(wait_s)
-            if wait_s:
-                _clear_typing()
-            gc.collect()
-            if all(ref() is None for ref in watched):
-                return
-        self._leaked += 1
-        self._leaks.labels(name).inc()
-        left = sorted({type(ref()).__name__ for ref in watched if ref() is not None})
-        self._bus.emit(MODULE_LEAKED, {"plugin": name, "generation": number, "left": left}, source="kernel")
 
     async def _close(self, generation: Generation) -> None:
         try:
@@ -923,12 +867,6 @@ def _as_load_error(error: BaseException, newcomer: Generation) -> BaseException:
 
 class _Waiting(Exception):
     """What a plugin requires is not there yet; it is tried again when something else has been loaded."""
-
-
-def _clear_typing() -> None:
-    # typing remembers the last subscripted forms (`Optional[X]`), and with X its module.
-    for clear in getattr(typing, "_cleanups", ()):
-        clear()
 
 
 def _once(ready: asyncio.Future[None]) -> Callable[[], None]:

@@ -17,7 +17,6 @@ import msgspec
 from kernel.command import plugin_settings
 from kernel.config import (
     ALIASES,
-    KERNEL_SECTIONS,
     PATH_ALIASES,
     PATH_TYPES,
     PATHS,
@@ -26,6 +25,7 @@ from kernel.config import (
     Config,
     Paths,
 )
+from kernel.settings import KERNEL_SECTIONS
 
 _TITLE = re.compile(r"\A`\[[\w.]+\]`[:.]\s*")
 

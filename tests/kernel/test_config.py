@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.settings import HubSettings
-from kernel.config import KERNEL_SECTIONS, Config, Limits, Paths, Setting
+from kernel.config import Config, Paths, Setting
 from kernel.errors import ConfigError
 from kernel.folders import plugin_folders
+from kernel.settings import KERNEL_SECTIONS, Limits
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -18,12 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel.bus import Bus
-from kernel.config import EventSettings
 from kernel.errors import BadInput, ConfigError, Conflict, Overloaded, ServiceUnavailable, TooLarge
 from kernel.event_log import BATCH, DAY_S, EventLog
 from kernel.events import Event
 from kernel.patterns import covers, in_sql, matcher
 from kernel.replay import Replay
+from kernel.settings import EventSettings
 from kernel.store import Store
 from kernel.testing import Recording, TestClock, kernel_config
 from kernel.transaction import Tx

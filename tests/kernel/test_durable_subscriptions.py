@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from kernel.bus import Bus
-from kernel.config import EventSettings
 from kernel.durable_subscription import DurableSubscription
 from kernel.errors import LoadError
 from kernel.event_log import EventLog, SubscriptionStats
 from kernel.kernel import Kernel
 from kernel.modules import Module
 from kernel.patterns import matcher
+from kernel.settings import EventSettings
 from kernel.store import Store
 from kernel.testing import ALLOW_ALL, Recording, TestClock, running_kernel
 
