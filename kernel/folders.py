@@ -20,19 +20,14 @@ class Folder(msgspec.Struct, frozen=True):
 
 
 def plugin_folders(config: Config) -> list[Folder]:
-    """Return the folders of `config`. In a checkout one folder holds both: packages are bundled, files are dropped."""
+    """Return the folders of `config`. What ships is a package: in a checkout files are dropped into the same folder."""
     paths = config.paths
     trusted = any(paths.plugins.resolve() == folder.resolve() for folder in paths.trusted)
-    if paths.plugins.resolve() == paths.bundled_plugins.resolve():
-        folders = [
-            Folder(paths.bundled_plugins, bundled=True, trusted=True, files=False),
-            Folder(paths.plugins, bundled=False, trusted=trusted, packages=False),
-        ]
-    else:
-        folders = [
-            Folder(paths.bundled_plugins, bundled=True, trusted=True),
-            Folder(paths.plugins, bundled=False, trusted=trusted),
-        ]
+    shared = paths.plugins.resolve() == paths.bundled_plugins.resolve()
+    folders = [
+        Folder(paths.bundled_plugins, bundled=True, trusted=True, files=False),
+        Folder(paths.plugins, bundled=False, trusted=trusted, packages=not shared),
+    ]
     if paths.examples is not None:
         folders.append(Folder(paths.examples, bundled=False, trusted=True))
     return folders

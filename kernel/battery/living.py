@@ -128,7 +128,8 @@ class Life:
         self.child.reach()
 
     def _bundled(self) -> bool:
-        return self.source.path.resolve().parent == self.kernel.config.paths.bundled_plugins.resolve()
+        bundled = self.kernel.config.paths.bundled_plugins.resolve()
+        return self.source.package and self.source.path.resolve().parent == bundled
 
     # Before it is loaded -----------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.settings import HubSettings
+from kernel.command import loaded
 from kernel.config import Config, Paths, Setting
 from kernel.errors import ConfigError
 from kernel.folders import plugin_folders
@@ -444,6 +445,18 @@ DOCUMENTED = [
 ]
 
 
+def test_a_file_that_was_dropped_beside_what_ships_is_never_taken_for_a_part_of_the_hub(tmp_path: Path) -> None:
+    root = tmp_path / "checkout"
+    (root / "plugins" / "shipped").mkdir(parents=True)
+    (root / "plugins" / "shipped" / "__init__.py").write_text('from kernel import Plugin\np = Plugin("shipped")\n')
+    (root / "plugins" / "dropped.py").write_text('from kernel import Plugin\np = Plugin("dropped")\n')
+    (root / "pyproject.toml").touch()
+    for plugins in (None, tmp_path / "elsewhere"):
+        paths = Paths.find(environ={}, root=root, home=tmp_path / "home", plugins=plugins)
+        config = Config.load(sections={}, file=None, environ={}, overrides={}, paths=paths)
+        assert [(found.name, found.folder.bundled) for found in loaded(config)] == [("shipped", True)]
+
+
 @pytest.mark.parametrize("variable", DOCUMENTED)
 def test_every_variable_of_the_api_documents_is_taken_or_said_to_have_no_effect(tmp_path: Path, variable: str) -> None:
     environ = {variable: "1" if variable != "AETHERRA_HOME" else str(tmp_path)}
@@ -457,8 +470,8 @@ def test_every_variable_of_the_api_documents_is_taken_or_said_to_have_no_effect(
 
 def test_every_setting_is_read_by_somebody() -> None:
     read: set[str] = set()
-    for room in ("kernel", "hub", "plugins"):
-        for path in (ROOT / room).rglob("*.py"):
+    for room in ("kernel", "hub", "plugins/*"):  # a plugin of ours is a package; what is dropped beside is not ours
+        for path in (path for folder in ROOT.glob(room) for path in folder.rglob("*.py")):
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
                     read.add(node.attr)

@@ -164,8 +164,9 @@ async def test_a_decider_that_cannot_decide_says_no(tmp_path: Path, body: str) -
 async def test_who_decides_about_folders_and_cannot_trusts_none(tmp_path: Path) -> None:
     source = ALLOW_ALL + "\n@allow_all.trusts\ndef trusts(folder: str) -> Any:\n    raise SystemExit\n"
     config = kernel_config(tmp_path, plugins={"other": DYING.replace("dying", "other")})
-    bundled = tmp_path / "bundled"
-    (bundled / "allow_all.py").write_text("from typing import Any\n" + source)
+    bundled = tmp_path / "bundled" / "allow_all"
+    bundled.mkdir()
+    (bundled / "__init__.py").write_text("from typing import Any\n" + source)
     config.paths = msgspec.structs.replace(config.paths, trusted=())
     kernel = Kernel(config)
     await kernel.start()

@@ -113,7 +113,8 @@ async def test_the_drop_folder_may_be_taken_away_and_made_anew(kernel: Kernel) -
 
 async def test_a_drop_folder_that_comes_after_the_start_is_found(tmp_path: Path) -> None:
     config = kernel_config(tmp_path)
-    (config.paths.bundled_plugins / "allow_all.py").write_text(ALLOW_ALL)
+    (config.paths.bundled_plugins / "allow_all").mkdir()
+    (config.paths.bundled_plugins / "allow_all" / "__init__.py").write_text(ALLOW_ALL)
     late = tmp_path / "late"
     config.paths = msgspec.structs.replace(config.paths, plugins=late, trusted=(late,))
     kernel = Kernel(config)
