@@ -12,12 +12,14 @@ from typing import Final
 from aiohttp import web
 
 from hub.answer import Answer, encode, header_lines
-from hub.auth import caller_of, caller_without_message
+from hub.auth import Doorkeeper
 from hub.binding import Door, RequestDoor, SocketDoor
+from hub.client import Clients
 from hub.dispatch import Dispatch, Endpoint, Match, PathTable
 from hub.edge import Edge, preflight_headers
 from hub.errors import STOPPING_RETRY_S, body_of, failure_of
 from hub.limits import Connections, is_loopback
+from hub.reauthorisation import Reauthorisation
 from hub.settings import HubSettings
 from hub.sse import Streams
 from hub.system import own_endpoints
@@ -123,6 +125,11 @@ FIGURES: tuple[Reading[Hub], ...] = (
         lambda hub: hub.sockets.cut,
     ),
     counted(
+        "aetherra_http_revoked_total",
+        "Streams and WebSockets ended since what let them in is not so any more",
+        lambda hub: hub.reauthorisation.ended,
+    ),
+    counted(
         "aetherra_http_sockets_refused_total",
         "WebSockets turned away: [hub] sockets, sockets_per_user",
         lambda hub: hub.sockets.refused,
@@ -138,8 +145,13 @@ class Hub:
         self.settings: HubSettings = kernel.config.hub
         self.insecure = check_bind(self.settings)
         self.edge = Edge(self.settings)
-        self.streams: Streams = Streams(kernel.bus, self.settings)
-        self.sockets: Sockets = Sockets(kernel, self.settings, self.streams.fanout)
+        self.clients = Clients(self.settings)
+        self.doorkeeper = Doorkeeper(kernel, open_everywhere=self.insecure is not None)
+        self.reauthorisation: Reauthorisation = Reauthorisation(kernel, self.doorkeeper)
+        self.streams: Streams = Streams(kernel.bus, self.settings, self.reauthorisation)
+        self.sockets: Sockets = Sockets(
+            kernel, self.settings, self.streams.fanout, self.doorkeeper, self.reauthorisation
+        )
         self.connections: Connections | None = None
         self.dispatch = Dispatch(self.observe)
         self.in_flight: int = 0
@@ -229,9 +241,10 @@ class Hub:
             raise match.refusal
         if endpoint is None:
             return self._nothing_there(request, match)
+        match.address, match.local = self.clients.address(request)
         if not endpoint.anonymous:
-            who = caller_without_message if match.upgrade else caller_of
-            match.caller = who(request, open_everywhere=self.insecure is not None)
+            who = self.doorkeeper.identify_early if match.upgrade else self.doorkeeper.identify
+            match.identity = await who(request, match)
         answer = await endpoint.answer(request, match)
         if isinstance(answer, web.StreamResponse):
             return answer
@@ -278,7 +291,7 @@ class Hub:
     def close(self) -> None:
         """Follow the kernel's table no longer."""
         self._undo()
-        self.sockets.forget()
+        self.reauthorisation.forget()
 
 
 HUB: Final = web.AppKey("HUB", Hub)

@@ -30,7 +30,9 @@ from kernel.errors import (
 from kernel.event_log import Published
 from kernel.events import KERNEL_TOPICS, Event
 from kernel.examination import Finding, examine_plugins
+from kernel.grounds import Grounds
 from kernel.hookspecs import hookimpl
+from kernel.identity import Credential, Identity
 from kernel.kernel import Kernel
 from kernel.metrics import Reading, counted, gauged
 from kernel.patterns import matcher
@@ -62,6 +64,7 @@ __all__ = [
     "Conflict",
     "Context",
     "ContractError",
+    "Credential",
     "DeadlineExceeded",
     "Decision",
     "Denial",
@@ -72,6 +75,8 @@ __all__ = [
     "Finding",
     "Function",
     "Gone",
+    "Grounds",
+    "Identity",
     "Job",
     "Kernel",
     "LoadError",

@@ -24,11 +24,16 @@ log = logging.getLogger("kernel.capabilities")
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who began a chain: an id such as `user:local` or `core:console`, its roles, and a token's scopes if any."""
+    """Who began a chain: an id such as `user:local` or `core:console`, its roles, and a token's scopes if any.
+
+    `proof` names what proved it, such as a session or a token: what outlives the request is worth nothing once that was
+    revoked. It is no part of any rule.
+    """
 
     id: str
     roles: tuple[str, ...] = ()
     scopes: tuple[str, ...] | None = None
+    proof: str = ""
 
 
 class Chain(msgspec.Struct, frozen=True):
@@ -89,10 +94,15 @@ class Gate:
 
     def decide(self, chain: Chain, capability: str) -> Decision:
         """Return the decision without recording it."""
-        decider = self._table().decider
+        table = self._table()
+        decider = table.decider
         if decider is None:
             return NO_DECIDER
         try:
+            if table.renewer is not None:
+                caller = table.renewer.item(chain.caller)
+                if caller is not chain.caller:
+                    chain = Chain(caller, chain.via)
             decision = decider.item(chain, capability)
             if isinstance(decision, Decision):
                 return decision
@@ -121,12 +131,16 @@ class Gate:
         if decision.allowed:
             self._yes.inc()
             return decision
+        raise self._refuse(chain, capability, decision)
+
+    def _refuse(self, chain: Chain, capability: str, decision: Decision) -> Denied:
+        """Record a refusal, and return it as the error to raise."""
         self._no.inc()
         denial = Denial(iso(self._clock.now()), str(chain), capability, decision.reason, decision.source)
         self.denials.append(denial)
         self._bus.emit(CAPABILITY_DENIED, msgspec.to_builtins(denial), source="kernel")
         where = f" ({decision.source})" if decision.source else ""
-        raise Denied(
+        return Denied(
             f"{chain} may not {capability}: {decision.reason}{where}",
             details={
                 "capability": capability,

@@ -23,6 +23,7 @@ from kernel.contribution import Effect, Function, Owned, Table, above
 from kernel.errors import BadInput, Denied, NotFound, TooLarge
 from kernel.event_log import EventLog, Published
 from kernel.events import KERNEL_TOPICS, KERNEL_WORDS, Event
+from kernel.grounds import Grounds
 from kernel.patterns import check_topic
 from kernel.scheduler import Scheduler, Ticket
 from kernel.services import Handle, plain
@@ -88,18 +89,21 @@ class Context:
     """What a handler, a task or a service method is given first. Public attributes are all a plugin may use.
 
     `chain` says on whose behalf, `trace` joins what was caused, `deadline` is monotonic seconds or None, `plugin` is
-    whose code this is, `effect_key` is equal on every attempt of one effect of a script (None elsewhere), and
-    `idempotency_key` is what the client sent under that header.
+    whose code this is, `effect_key` is equal on every attempt of one effect of a script (None elsewhere),
+    `idempotency_key` is what the client sent under that header, and `address` where it sent it from (empty where no
+    client on a network did).
     """
 
     __slots__ = (
         "_effects",
         "_kernel",
         "_owner",
+        "address",
         "ceiling",
         "chain",
         "deadline",
         "effect_key",
+        "grounds",
         "idempotency_key",
         "plugin",
         "trace",
@@ -117,6 +121,8 @@ class Context:
         effect_key: str | None = None,
         effects: Iterator[int] | None = None,
         idempotency_key: str | None = None,
+        address: str = "",
+        grounds: Grounds | None = None,
     ) -> None:
         self._kernel = kernel
         self._owner = owner
@@ -128,6 +134,8 @@ class Context:
         self.effect_key = effect_key
         self._effects = effects
         self.idempotency_key = idempotency_key
+        self.address = address
+        self.grounds = grounds
 
     # Who and why -------------------------------------------------------------------------------------------------
 
@@ -149,12 +157,18 @@ class Context:
     async def require(self, capability: str, resource: str | None = None) -> Decision:
         """Return the decision when the chain may do this; raise `Denied`, with the reason, when it may not."""
         wanted = f"{capability}:{resource}" if resource is not None else capability
-        return self._kernel.gate.require(self.chain, wanted, ceiling=self.ceiling)
+        decision = self._kernel.gate.require(self.chain, wanted, ceiling=self.ceiling)
+        if self.grounds is not None:
+            self.grounds.note(self.chain, wanted)
+        return decision
 
     def may(self, capability: str) -> bool:
         """Tell whether the chain may do this, without recording the question."""
         decision = self._kernel.gate.decide(self.chain, capability)
-        return decision.allowed and not above(decision.effect, self.ceiling)
+        allowed = decision.allowed and not above(decision.effect, self.ceiling)
+        if allowed and self.grounds is not None:
+            self.grounds.note(self.chain, capability)
+        return allowed
 
     # What a plugin has of its own --------------------------------------------------------------------------------
 
@@ -318,6 +332,8 @@ class Context:
             effect_key=self.effect_key,
             effects=self._effects,
             idempotency_key=self.idempotency_key,
+            address=self.address,
+            grounds=self.grounds,
         )
 
     def calling(self, owner: Any, needs: str, *, exact: bool = False, ceiling: Effect | None = None) -> Context:
@@ -326,6 +342,8 @@ class Context:
         wanted = needs if exact or needs.count(":") > 1 else f"{needs}:own"
         # A service method's right has the class of what it lets happen; a function's own class is known.
         self._kernel.gate.require(chain, wanted, ceiling=self.ceiling, effect=ceiling)
+        if self.grounds is not None:
+            self.grounds.note(chain, wanted)
         child = self.into(owner, ceiling=ceiling)
         child.chain = chain
         return child

@@ -44,6 +44,8 @@ ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "import_state": ("version", "state"),
     "decider": ("chain", "capability"),
     "trusts": ("folder",),
+    "authenticator": ("credential",),
+    "renewer": ("caller",),
     "examination": ("config",),
 }
 """What the kernel calls each single function with."""

@@ -361,6 +361,8 @@ def gather(module: ModuleType, source: Source) -> Contribution:
         import_state=_single("import_state", asked.import_state()),
         decider=_single("decider", asked.decider()),
         trusts=_single("trusts", asked.trusts()),
+        authenticator=_single("authenticator", asked.authenticator()),
+        renewer=_single("renewer", asked.renewer()),
         examination=_single("examination", asked.examination()),
     )
     declaration.check(contribution)
