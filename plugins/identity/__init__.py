@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 from kernel import Caller, Context, Credential, Identity, Plugin, Unauthenticated
 
-from . import accounts, passwords, sessions
+from . import accounts, commands, passwords, sessions
 from .accounts import ADMIN, USER
 from .administration import Tokens, Users
 from .authentication import weak_static
@@ -56,6 +56,7 @@ def current(caller: Caller) -> Caller:
     return caller if door.house is None else door.house.directory.current(caller)
 
 
+commands.add(identity)
 identity.service("login")(Login)
 identity.service("users")(Users)
 identity.service("tokens")(Tokens)
