@@ -194,6 +194,7 @@ class Contribution(msgspec.Struct, frozen=True):
     export_state: Callable[[], Any] | None = None
     import_state: Callable[[str, Any], None] | None = None
     decider: Callable[..., Any] | None = None
+    auditor: Callable[..., Any] | None = None
     trusts: Callable[[str], bool] | None = None
     examination: Callable[[Any], Iterable[Any]] | None = None
 
@@ -229,6 +230,7 @@ class Table(msgspec.Struct, frozen=True):
     gauges: tuple[Reading[None], ...] = ()
     """The gauges that are read at each scrape."""
     decider: Owned[Callable[..., Any]] | None = None
+    auditor: Owned[Callable[..., Any]] | None = None
     trusts: Owned[Callable[[str], bool]] | None = None
 
     @classmethod
@@ -243,6 +245,7 @@ class Table(msgspec.Struct, frozen=True):
         topics: dict[str, str] = {}
         gauges: dict[str, Owned[Metric]] = {}
         decider: Owned[Callable[..., Any]] | None = None
+        auditor: Owned[Callable[..., Any]] | None = None
         trusts: Owned[Callable[[str], bool]] | None = None
         for owner in members:
             contribution: Contribution = owner.contribution
@@ -266,6 +269,10 @@ class Table(msgspec.Struct, frozen=True):
                 if decider is not None:
                     raise _clash("the decision about capabilities", decider.owner.plugin, owner.plugin)
                 decider = Owned(contribution.decider, owner)
+            if contribution.auditor is not None:
+                if auditor is not None:
+                    raise _clash("the keeping of the audit", auditor.owner.plugin, owner.plugin)
+                auditor = Owned(contribution.auditor, owner)
             if contribution.trusts is not None:
                 if trusts is not None:
                     raise _clash("the decision about trusted folders", trusts.owner.plugin, owner.plugin)
@@ -281,6 +288,7 @@ class Table(msgspec.Struct, frozen=True):
             topics=MappingProxyType(topics),
             gauges=tuple(_reading(owned.item) for owned in gauges.values()),
             decider=decider,
+            auditor=auditor,
             trusts=trusts,
         )
 
