@@ -136,7 +136,7 @@ class MetricsPage(Endpoint):
     async def answer(self, request: web.Request, match: Match) -> Answer:
         """Return the figures to whoever may read them."""
         assert match.caller is not None
-        self._kernel.gate.require(Chain(match.caller), self.right)
+        await self._kernel.gate.require(Chain(match.caller), self.right)
         return Answer(200, self._kernel.metrics.expose(), content_type=METRICS_TYPE)
 
 

@@ -1,5 +1,6 @@
 """The public names of the kernel: all that plugins and the hub may import."""
 
+from kernel.audit import AuditRecord
 from kernel.bus import Bus, Subscription
 from kernel.capabilities import Caller, Chain, Decision, Denial
 from kernel.clock import Clock, SystemClock, iso
@@ -52,6 +53,7 @@ __all__ = [
     "SOCKET_METHOD",
     "VERSION",
     "AetherraError",
+    "AuditRecord",
     "BadInput",
     "Binder",
     "Bus",

@@ -1,7 +1,8 @@
 """The one gate in front of every side effect.
 
 The kernel asks, it does not decide: a plugin with the `decider` door does. Without one the answer is no. An error while
-deciding is a no as well. Every refusal is kept in a bounded ring, counted, and published as `capability.denied`.
+deciding is a no as well. Every refusal is kept in a bounded ring, counted, put on record, and published as
+`capability.denied`; a grant that the decider marks as audited is on record before `require` returns.
 The words, and how a chain is judged: `docs/policies.md`.
 """
 
@@ -13,6 +14,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from kernel.audit import DENIED, GRANTED, Auditing, AuditRecord
 from kernel.bus import Bus
 from kernel.clock import Clock, iso
 from kernel.contribution import Effect, Table, above
@@ -56,13 +58,18 @@ class Chain(msgspec.Struct, frozen=True):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """The answer to one question about a right, with its reason: which rule, in which file and line."""
+    """The answer to one question about a right, with its reason: which rule, in which file and line.
+
+    A yes that is `audited` is put on record before what it allows happens; `policy` is the hash of what decided.
+    """
 
     allowed: bool
     reason: str
     rule: str = ""
     source: str = ""
     effect: Effect = "irreversible"
+    audited: bool = False
+    policy: str = ""
 
 
 class Denial(msgspec.Struct, frozen=True):
@@ -82,11 +89,19 @@ class Gate:
     """Asks the decider, records the answer, and raises `Denied` with the reason when it is no."""
 
     def __init__(
-        self, bus: Bus, clock: Clock, metrics: Metrics, table: Callable[[], Table], *, kept: int = 1_000
+        self,
+        bus: Bus,
+        clock: Clock,
+        metrics: Metrics,
+        table: Callable[[], Table],
+        *,
+        kept: int = 1_000,
+        auditing: Auditing | None = None,
     ) -> None:
         self._bus = bus
         self._clock = clock
         self._table = table
+        self._auditing = auditing or Auditing(table)
         self.denials: deque[Denial] = deque(maxlen=kept)
         self._decisions = metrics.counter("aetherra_capability_decisions_total", "Decisions about rights", ("allowed",))
         self._yes = self._decisions.labels("true")
@@ -111,14 +126,48 @@ class Gate:
             log.exception("deciding about %s for %s failed", capability, chain)
         return Decision(False, "the policy could not be evaluated; the reason is in the hub's log")
 
-    def require(
-        self, chain: Chain, capability: str, *, ceiling: Effect = "irreversible", effect: Effect | None = None
+    async def require(
+        self,
+        chain: Chain,
+        capability: str,
+        *,
+        ceiling: Effect = "irreversible",
+        effect: Effect | None = None,
+        trace: str = "",
+        plugin: str = "",
+    ) -> Decision:
+        """Return the decision when it is yes, an audited one once it is on record; otherwise raise `Denied`.
+
+        `trace` and `plugin` say for the record what it belongs to and whose code asks. Raises what the auditor raises
+        where the record of an audited yes cannot be committed, such as `StorageFull`: then nothing may happen.
+        """
+        decision = self.check(chain, capability, ceiling=ceiling, effect=effect, trace=trace, plugin=plugin)
+        if decision.audited:
+            await self.record(decision, chain, capability, trace=trace, plugin=plugin)
+        return decision
+
+    async def record(
+        self, decision: Decision, chain: Chain, capability: str, *, trace: str = "", plugin: str = ""
+    ) -> None:
+        """Return once this yes is on record."""
+        await self._auditing.keep(self._put(GRANTED, decision, chain, capability, trace, plugin))
+
+    def check(
+        self,
+        chain: Chain,
+        capability: str,
+        *,
+        ceiling: Effect = "irreversible",
+        effect: Effect | None = None,
+        trace: str = "",
+        plugin: str = "",
     ) -> Decision:
         """Return the decision when it is yes; otherwise record it and raise `Denied`.
 
-        `ceiling` is the class of effect that the function beneath which this happens has declared: whoever declared
-        itself `read` cannot write, whatever the policy says. `effect` is the class of this one use where it is known
-        to be weaker than the capability's: that of the function about to be called.
+        An audited yes is not on record yet: `record` it before anything happens, or ask with `require`. `ceiling` is
+        the class of effect that the function beneath which this happens has declared: whoever declared itself `read`
+        cannot write, whatever the policy says. `effect` is the class of this one use where it is known to be weaker
+        than the capability's: that of the function about to be called.
         """
         decision = self.decide(chain, capability)
         if decision.allowed and above(effect or decision.effect, ceiling):
@@ -127,18 +176,20 @@ class Gate:
                 f"a function declared {ceiling} cannot do what is {effect or decision.effect}",
                 rule="class of effect",
                 effect=decision.effect,
+                policy=decision.policy,
             )
         if decision.allowed:
             self._yes.inc()
             return decision
-        raise self._refuse(chain, capability, decision)
+        raise self._refuse(chain, capability, decision, trace, plugin)
 
-    def _refuse(self, chain: Chain, capability: str, decision: Decision) -> Denied:
+    def _refuse(self, chain: Chain, capability: str, decision: Decision, trace: str, plugin: str) -> Denied:
         """Record a refusal, and return it as the error to raise."""
         self._no.inc()
         denial = Denial(iso(self._clock.now()), str(chain), capability, decision.reason, decision.source)
         self.denials.append(denial)
-        self._bus.emit(CAPABILITY_DENIED, msgspec.to_builtins(denial), source="kernel")
+        self._bus.emit(CAPABILITY_DENIED, msgspec.to_builtins(denial), source="kernel", trace=trace)
+        self._auditing.note(self._put(DENIED, decision, chain, capability, trace, plugin))
         where = f" ({decision.source})" if decision.source else ""
         return Denied(
             f"{chain} may not {capability}: {decision.reason}{where}",
@@ -148,4 +199,20 @@ class Gate:
                 "reason": decision.reason,
                 "source": decision.source,
             },
+        )
+
+    def _put(
+        self, action: str, decision: Decision, chain: Chain, capability: str, trace: str, plugin: str
+    ) -> AuditRecord:
+        return AuditRecord(
+            self._clock.now(),
+            action,
+            "ok" if decision.allowed else "denied",
+            str(chain),
+            capability,
+            decision.reason,
+            decision.source,
+            decision.policy,
+            trace=trace,
+            plugin=plugin,
         )

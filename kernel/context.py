@@ -12,10 +12,11 @@ import secrets
 import types
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, get_args, overload
 
 import msgspec
 
+from kernel.audit import Auditing, AuditRecord, Outcome
 from kernel.bus import Bus
 from kernel.capabilities import Caller, Chain, Decision, Gate
 from kernel.clock import Clock
@@ -46,6 +47,7 @@ class House(Protocol):
 
     table: Table
     gate: Gate
+    auditing: Auditing
     bus: Bus
     event_log: EventLog
     store: Store
@@ -157,9 +159,13 @@ class Context:
     async def require(self, capability: str, resource: str | None = None) -> Decision:
         """Return the decision when the chain may do this; raise `Denied`, with the reason, when it may not."""
         wanted = f"{capability}:{resource}" if resource is not None else capability
-        decision = self._kernel.gate.require(self.chain, wanted, ceiling=self.ceiling)
+        gate = self._kernel.gate
+        # `Gate.require` in two steps: most rights are not audited, and need no other coroutine.
+        decision = gate.check(self.chain, wanted, ceiling=self.ceiling, trace=self.trace, plugin=self.plugin)
         if self.grounds is not None:
             self.grounds.note(self.chain, wanted)
+        if decision.audited:
+            await gate.record(decision, self.chain, wanted, trace=self.trace, plugin=self.plugin)
         return decision
 
     def may(self, capability: str) -> bool:
@@ -169,6 +175,28 @@ class Context:
         if allowed and self.grounds is not None:
             self.grounds.note(self.chain, capability)
         return allowed
+
+    async def audit(self, action: str, outcome: Outcome = "ok", /, **details: Any) -> None:
+        """Put on record that this chain did something; returns once that is committed.
+
+        `action` is of the form of a topic, `login.succeeded`, and its first word is no other plugin's; who acted, by
+        which plugin and for which request is added. `details` are plain data and never secrets. Raises `StorageError`
+        where it cannot be committed: then what was to be recorded must not happen.
+        """
+        check_topic(action)
+        if outcome not in get_args(Outcome):
+            raise BadInput(f"outcome: expected one of {', '.join(get_args(Outcome))}, got {outcome!r:.80}")
+        self._may_tell(action)
+        record = AuditRecord(
+            self.clock.now(),
+            action,
+            outcome,
+            str(self.chain),
+            details=plain(details),
+            trace=self.trace,
+            plugin=self.plugin,
+        )
+        await self._kernel.auditing.keep(record)
 
     # What a plugin has of its own --------------------------------------------------------------------------------
 
@@ -241,7 +269,7 @@ class Context:
             await owned.owner.paused.wait()
             owned = self.find_function(name)
         function = owned.item
-        child = self.calling(owned.owner, function.needs, exact=True, ceiling=function.effect)
+        child = await self.calling(owned.owner, function.needs, exact=True, ceiling=function.effect)
         arguments = function.signature.positional(args, kwargs)
         bound = function.signature.binder.bind({key: plain(value) for key, value in arguments.items()})
         if function.signature.streams:
@@ -254,7 +282,7 @@ class Context:
         On a durable topic this returns once the event is committed. Topics of another plugin, or of the kernel, are
         not for anybody else to publish: `Denied`.
         """
-        self._may_publish(topic)
+        await self._may_publish(topic)
         return await self._kernel.bus.publish(topic, plain(data), source=self.plugin, trace=self.trace)
 
     async def publish_once(self, topic: str, data: Any = None, *, key: str | None) -> Published:
@@ -263,29 +291,36 @@ class Context:
         Rights as for `publish`. Raises `Conflict` for a key that came with another topic or data before, and `TooLarge`
         for data above `[events] event_kb`, whatever the topic.
         """
-        self._may_publish(topic)
+        await self._may_publish(topic)
         return await self._kernel.event_log.publish_for(
             topic, plain(data), self.plugin, self.trace, owner=self.owner, key=key
         )
 
-    def _may_publish(self, topic: str) -> None:
+    async def _may_publish(self, topic: str) -> None:
         check_topic(topic)
         if self._owns(topic):
             return
+        self._may_tell(topic)
+        wanted = f"event:emit:{topic}"
+        try:
+            await self._kernel.gate.require(
+                self._own_chain(), wanted, ceiling=self.ceiling, trace=self.trace, plugin=self.plugin
+            )
+        except Denied as denied:
+            own = f"; {self.plugin}.* is its own and needs no right" if self._owner is not None else ""
+            raise Denied(denied.message + own, details=denied.details) from None
+
+    def _may_tell(self, topic: str) -> None:
+        """Raise `Denied` for a topic, or an action on record, that another plugin or the kernel alone tells of."""
         word = topic.partition(".")[0]
         holder = self._kernel.table.topics.get(word)
         if topic in KERNEL_TOPICS or word in KERNEL_WORDS:
             holder = "kernel"
-        if holder is not None:
+        if holder is not None and not self._owns(topic):
             raise Denied(
                 f"{self.plugin} may not publish {topic}: events under {word} are told by {holder} alone",
                 details={"topic": topic, "plugin": holder},
             )
-        try:
-            self._kernel.gate.require(self._own_chain(), f"event:emit:{topic}", ceiling=self.ceiling)
-        except Denied as denied:
-            own = f"; {self.plugin}.* is its own and needs no right" if self._owner is not None else ""
-            raise Denied(denied.message + own, details=denied.details) from None
 
     def _owns(self, topic: str) -> bool:
         word = topic.partition(".")[0]
@@ -336,14 +371,17 @@ class Context:
             grounds=self.grounds,
         )
 
-    def calling(self, owner: Any, needs: str, *, exact: bool = False, ceiling: Effect | None = None) -> Context:
+    async def calling(self, owner: Any, needs: str, *, exact: bool = False, ceiling: Effect | None = None) -> Context:
         """Ask for the right of a call into another plugin; return the context for it, this plugin in the chain."""
         chain = self._own_chain()
         wanted = needs if exact or needs.count(":") > 1 else f"{needs}:own"
         # A service method's right has the class of what it lets happen; a function's own class is known.
-        self._kernel.gate.require(chain, wanted, ceiling=self.ceiling, effect=ceiling)
+        gate, trace, plugin = self._kernel.gate, self.trace, self.plugin
+        decision = gate.check(chain, wanted, ceiling=self.ceiling, effect=ceiling, trace=trace, plugin=plugin)
         if self.grounds is not None:
             self.grounds.note(chain, wanted)
+        if decision.audited:
+            await gate.record(decision, chain, wanted, trace=trace, plugin=plugin)
         child = self.into(owner, ceiling=ceiling)
         child.chain = chain
         return child

@@ -205,6 +205,7 @@ class Contribution(msgspec.Struct, frozen=True):
     export_state: Callable[[], Any] | None = None
     import_state: Callable[[str, Any], None] | None = None
     decider: Callable[..., Any] | None = None
+    auditor: Callable[..., Any] | None = None
     trusts: Callable[[str], bool] | None = None
     authenticator: Callable[..., Awaitable[Any]] | None = None
     renewer: Callable[..., Any] | None = None
@@ -218,6 +219,7 @@ class Contribution(msgspec.Struct, frozen=True):
 
 ONE_OF_A_HOUSE: Mapping[str, str] = {
     "decider": "the decision about capabilities",
+    "auditor": "the keeping of the audit",
     "trusts": "the decision about trusted folders",
     "authenticator": "the proof of who is asking",
     "renewer": "the word on who a caller is by now",
@@ -250,6 +252,7 @@ class Table(msgspec.Struct, frozen=True):
     gauges: tuple[Reading[None], ...] = ()
     """The gauges that are read at each scrape."""
     decider: Owned[Callable[..., Any]] | None = None
+    auditor: Owned[Callable[..., Any]] | None = None
     trusts: Owned[Callable[[str], bool]] | None = None
     authenticator: Owned[Callable[..., Awaitable[Any]]] | None = None
     renewer: Owned[Callable[..., Any]] | None = None

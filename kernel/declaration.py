@@ -44,6 +44,7 @@ ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "export_state": (),
     "import_state": ("version", "state"),
     "decider": ("chain", "capability"),
+    "auditor": ("record",),
     "trusts": ("folder",),
     "authenticator": ("credential",),
     "renewer": ("caller",),

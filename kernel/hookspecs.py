@@ -97,6 +97,11 @@ def decider() -> Callable[..., Any]:  # type: ignore[empty-body]
 
 
 @hookspec
+def auditor() -> Callable[..., Any]:  # type: ignore[empty-body]
+    """At load: the function that is given what goes on record; at most one plugin has it."""
+
+
+@hookspec
 def trusts() -> Callable[[str], bool]:  # type: ignore[empty-body]
     """At load: a function told a folder's path, which says whether plugins there may run in the hub's process."""
 

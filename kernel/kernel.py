@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
 from kernel import figures
+from kernel.audit import Auditing
 from kernel.bus import Bus
 from kernel.capabilities import Caller, Chain, Gate
 from kernel.clock import Clock, SystemClock
@@ -67,7 +68,15 @@ class Kernel:
         )
         self.event_log = EventLog(self.store, self.bus, self.clock, config.events, config.store.retention_days)
         self.store.log = self.event_log
-        self.gate = Gate(self.bus, self.clock, self.metrics, lambda: self.table, kept=limits.denials_kept)
+        self.auditing = Auditing(lambda: self.table)
+        self.gate = Gate(
+            self.bus,
+            self.clock,
+            self.metrics,
+            lambda: self.table,
+            kept=limits.denials_kept,
+            auditing=self.auditing,
+        )
         lanes = {
             "high_priority": limits.lane_high_priority,
             "normal_priority": limits.lane_normal_priority,
@@ -197,7 +206,8 @@ class Kernel:
         """Ask for the route's right and run its handler; return its result, or an async iterator where it streams.
 
         While its plugin hands its state over, the call waits and enters the next generation. `entering` is awaited
-        with the route that is entered, once the right is given and before its handler begins.
+        with the route that is entered, once the right is given and before its handler begins. A right whose grant is
+        audited is on record by then.
         """
         entered: Route | None = None
         while True:
@@ -205,12 +215,15 @@ class Kernel:
                 await owned.owner.paused.wait()
                 owned = self._again(owned)
             route, owner = owned.item, owned.owner
-            self.gate.require(ctx.chain, route.needs)
+            decision = self.gate.check(ctx.chain, route.needs, trace=ctx.trace, plugin=owner.plugin)
             if ctx.grounds is not None:
                 ctx.grounds.note(ctx.chain, route.needs)
-            if entering is None or entered is route:
+            if entered is route or not (decision.audited or entering):
                 break
-            await entering(route)
+            if decision.audited:
+                await self.gate.record(decision, ctx.chain, route.needs, trace=ctx.trace, plugin=owner.plugin)
+            if entering is not None:
+                await entering(route)
             entered = route  # the plugin may have been paused meanwhile
         child = ctx.into(owner, ceiling=route.effect)
         if route.signature.streams:

@@ -360,6 +360,7 @@ def gather(module: ModuleType, source: Source) -> Contribution:
         export_state=_single("export_state", asked.export_state()),
         import_state=_single("import_state", asked.import_state()),
         decider=_single("decider", asked.decider()),
+        auditor=_single("auditor", asked.auditor()),
         trusts=_single("trusts", asked.trusts()),
         authenticator=_single("authenticator", asked.authenticator()),
         renewer=_single("renewer", asked.renewer()),

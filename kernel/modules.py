@@ -197,8 +197,9 @@ class Modules:
                 staged.append((module, source, *await self._loader.load(source, timeout_s=self._open_s)))
             except LoadError as error:
                 self._failed(module, error)
-        # The one that decides comes first: nothing is checked against an absent policy.
-        staged.sort(key=lambda s: (s[3].decider is None, s[0].name))
+        # The one that decides comes first: nothing is checked against an absent policy. Then the one that keeps the
+        # audit: what the others do is on record.
+        staged.sort(key=lambda s: (s[3].decider is None, s[3].auditor is None, s[0].name))
         for module, source, imported, contribution in staged:
             try:
                 await self._begin(module, source, imported, contribution, "load")

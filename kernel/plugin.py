@@ -433,6 +433,14 @@ class Plugin:
         self._only("decider", _not_async(self.name, fn))
         return fn
 
+    def auditor(self, fn: F) -> F:
+        """Give the function every `AuditRecord`; it takes it in at once, and returns what is done once it is kept.
+
+        What it returns is an awaitable that raises `StorageError` or `StorageFull` where the record was not committed.
+        """
+        self._only("auditor", _not_async(self.name, fn))
+        return fn
+
     def trusts(self, fn: F) -> F:
         """Ask the function (folder) whether dropped plugins lying there may run in the hub's own process."""
         self._only("trusts", _not_async(self.name, fn))
@@ -615,6 +623,10 @@ class Plugin:
     @hookimpl(specname="decider")
     def _hook_decider(self) -> Callable[..., Any] | None:
         return self._single.get("decider")
+
+    @hookimpl(specname="auditor")
+    def _hook_auditor(self) -> Callable[..., Any] | None:
+        return self._single.get("auditor")
 
     @hookimpl(specname="trusts")
     def _hook_trusts(self) -> Callable[[str], bool] | None:

@@ -37,7 +37,7 @@ class Consumer(Protocol):
 
     @property
     def table(self) -> Table: ...
-    def calling(self, owner: Any, needs: str) -> Any: ...
+    async def calling(self, owner: Any, needs: str) -> Any: ...
     def passes_through(self, owner: Any) -> bool: ...
 
 
@@ -109,7 +109,7 @@ class _Call:
             check_protocol(face, owned.item, owned.owner.plugin, self._ctx.plugin)
             if self._method in face:
                 result = face[self._method].result
-        child = self._ctx.calling(owned.owner, method.needs)
+        child = await self._ctx.calling(owned.owner, method.needs)
         arguments = method.signature.positional(args, kwargs)
         bound = method.signature.binder.bind({name: plain(value) for name, value in arguments.items()})
         return owned.owner, getattr(owned.owner.provider(self._service), self._method), child, bound, result

@@ -244,7 +244,7 @@ async def _enter(kernel: Kernel, generation: Generation, door: Door, ctx: Contex
     route = door.item if isinstance(door.item, Route) else None
     bound = door.signature.binder.bind(values)
     if route is None:
-        child = ctx.calling(generation, door.item.needs, exact=True, ceiling=door.item.effect)
+        child = await ctx.calling(generation, door.item.needs, exact=True, ceiling=door.item.effect)
         await _some_items(generation.stream(door.item.fn, child, bound))
         return
     if door.signature.socket:

@@ -31,6 +31,21 @@ hub_api = Plugin(
     durable=["telemetry.#"],
 )
 
-parts = (kernel, modules, plugins, events, posting, site, memory, jobs, scripts, peers, quantum, trainer, disclosure, accounts)
+parts = (
+    kernel,
+    modules,
+    plugins,
+    events,
+    posting,
+    site,
+    memory,
+    jobs,
+    scripts,
+    peers,
+    quantum,
+    trainer,
+    disclosure,
+    accounts,
+)
 for part in parts:
     part.add(hub_api)

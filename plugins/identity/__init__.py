@@ -6,6 +6,7 @@ How a credential is verified: `docs/security.md`.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 
 from kernel import Caller, Context, Credential, Identity, Plugin, Unauthenticated
 
@@ -84,7 +85,7 @@ async def _bootstrap(ctx: Context, house: House) -> None:
             hash = await house.hasher.make(settings.admin_password)
             must_change = passwords.fault(settings.admin_password, name) is not None
             new = accounts.new(name, settings.admin_user.strip(), None, (ADMIN, USER), ctx.clock.now())
-            await ctx.audit("user_created", user=name, roles=list(new.roles))
+            await ctx.audit("identity.user_created", user=name, roles=list(new.roles))
             await house.store.write(
                 lambda tx: accounts.insert(
                     tx, accounts.with_password(new, hash, must_change=must_change), settings.accounts
@@ -106,7 +107,7 @@ async def keep_house(ctx: Context) -> None:
         if door.house is not None:
             await _write_down_uses(door.house)
             before = ctx.clock.now() - OVER_KEPT_S
-            while await ctx.store.write(lambda tx, before=before: sessions.prune(tx, before, PRUNED)) == PRUNED:
+            while await ctx.store.write(partial(sessions.prune, before=before, most=PRUNED)) == PRUNED:
                 pass
 
 

@@ -97,7 +97,7 @@ def _claims(token: str, key: Any) -> Claims:
     import jwt
 
     # Times are checked above, by the house's clock.
-    unchecked = {"verify_exp": False, "verify_nbf": False, "verify_iat": False, "verify_aud": False}
+    unchecked: Any = {"verify_exp": False, "verify_nbf": False, "verify_iat": False, "verify_aud": False}
     try:
         payload = jwt.decode(token, key, algorithms=[ALGORITHM], options=unchecked)
         return msgspec.convert(payload, Claims)

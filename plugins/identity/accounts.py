@@ -126,18 +126,18 @@ def insert(tx: Any, account: Account, most: int) -> None:
         wrong = f"{taken.capitalize()} is taken already"
         raise BadInput(wrong, details={"errors": [{"field": taken, "message": wrong}]})
     values = [*msgspec.structs.astuple(msgspec.structs.replace(account, roles=" ".join(account.roles)))]
-    tx.execute(f"INSERT INTO identity__accounts ({COLUMNS}) VALUES ({', '.join('?' * len(values))})", values)
+    tx.execute(f"INSERT INTO identity__accounts ({COLUMNS}) VALUES ({', '.join('?' * len(values))})", values)  # noqa: S608
 
 
 def find(store: Any, name: str) -> Account | None:
     """Return the account of a canonical name, removed ones too; `store` is a store or a transaction."""
-    row = store.one(f"SELECT {COLUMNS} FROM identity__accounts WHERE name = ?", [name])
+    row = store.one(f"SELECT {COLUMNS} FROM identity__accounts WHERE name = ?", [name])  # noqa: S608
     return None if row is None else read(row)
 
 
 def find_by_id(store: Any, id: str) -> Account | None:
     """Return the account of an id, or None."""
-    row = store.one(f"SELECT {COLUMNS} FROM identity__accounts WHERE id = ?", [id])
+    row = store.one(f"SELECT {COLUMNS} FROM identity__accounts WHERE id = ?", [id])  # noqa: S608
     return None if row is None else read(row)
 
 

@@ -44,7 +44,7 @@ class Users:
     async def list(self, ctx: Context, limit: int = 100, after: str = "") -> dict[str, Any]:
         """Return a page of accounts by name, `next` being the `after` of the next one."""
         rows = self.house.store.all(
-            f"SELECT {accounts.COLUMNS} FROM identity__accounts WHERE removed_at IS NULL AND name > ? "
+            f"SELECT {accounts.COLUMNS} FROM identity__accounts WHERE removed_at IS NULL AND name > ? "  # noqa: S608
             "ORDER BY name LIMIT ?",
             [after, limit + 1],
         )
@@ -82,7 +82,7 @@ class Users:
         loses = not changes.active or not set(account.roles) <= set(changes.roles)
         if changes == account:
             return shown(account)
-        await ctx.audit("user_changed", user=account.name, roles=list(changes.roles), active=changes.active)
+        await ctx.audit("identity.user_changed", user=account.name, roles=list(changes.roles), active=changes.active)
         await self._store(changes, account, loses)
         await changed(ctx, "account", user=account.name)
         return shown(accounts.existing(self.house.store, name))
@@ -104,7 +104,7 @@ class Users:
         """Remove an account: its sessions and tokens end, its name stays taken, and what it stored stays its own."""
         account = accounts.existing(self.house.store, name)
         now = ctx.clock.now()
-        await ctx.audit("user_removed", user=account.name)
+        await ctx.audit("identity.user_removed", user=account.name)
 
         def remove(tx: Any) -> tuple[list[str], list[str]]:
             tx.execute(
@@ -139,9 +139,7 @@ class Users:
         """End every session of an account, and what was set going in them; return how many there were."""
         account = accounts.existing(self.house.store, name)
         await self.house.store.write(
-            lambda tx: tx.execute(
-                "UPDATE identity__accounts SET version = version + 1 WHERE name = ?", [account.name]
-            )
+            lambda tx: tx.execute("UPDATE identity__accounts SET version = version + 1 WHERE name = ?", [account.name])
         )
         return await end_sessions(ctx, self.house, account.name)
 
@@ -155,7 +153,8 @@ class Tokens:
     async def list(self, ctx: Context, limit: int = 100, after: str = "") -> dict[str, Any]:
         """Return a page of service tokens by name, those that are over as well; never a secret."""
         rows = self.house.store.all(
-            f"SELECT {tokens.COLUMNS} FROM identity__tokens WHERE name > ? ORDER BY name LIMIT ?", [after, limit + 1]
+            f"SELECT {tokens.COLUMNS} FROM identity__tokens WHERE name > ? ORDER BY name LIMIT ?",  # noqa: S608
+            [after, limit + 1],
         )
         found = [tokens.read(row) for row in rows]
         page, now = found[:limit], ctx.clock.now()
@@ -173,7 +172,7 @@ class Tokens:
         user: str | None = None,
         expires_days: float | None = 90.0,
     ) -> dict[str, Any]:
-        """Make a token and return it with its secret, which is told this once; None for days means that it never ends."""
+        """Make a token and return it with its secret, which is told this once; without days it never ends."""
         tokens.check_name(name)
         wanted = tuple(dict.fromkeys(scopes))
         if not 0 < len(wanted) <= tokens.SCOPES:
@@ -188,7 +187,7 @@ class Tokens:
         now, secret = ctx.clock.now(), new_secret(PREFIX)
         until = None if expires_days is None else now + expires_days * 86_400
         token = Token(name, account, wanted, ctx.chain.caller.id, now, until, None, None)
-        await ctx.audit("token_created", token=name, user=account, scopes=list(wanted))
+        await ctx.audit("identity.token_created", token=name, user=account, scopes=list(wanted))
         await self.house.store.write(
             lambda tx: tokens.insert(tx, token, hashed(secret), now, self.house.settings.tokens)
         )
@@ -199,7 +198,7 @@ class Tokens:
     async def revoke(self, ctx: Context, name: str) -> dict[str, Any]:
         """Revoke a token: from now on it proves nobody, and what was set going with it may do nothing more."""
         now = ctx.clock.now()
-        await ctx.audit("token_revoked", token=name[:64])
+        await ctx.audit("identity.token_revoked", token=name[:64])
         token: Token = await self.house.store.write(lambda tx: tokens.revoke(tx, name, now))
         self.house.directory.forget(token=name)
         await changed(ctx, "token", token=name)
@@ -208,7 +207,7 @@ class Tokens:
     @needs("token:manage")
     async def replace_keys(self, ctx: Context) -> str:
         """Make a new key for access tokens and drop the others: every access token ends; sessions can be refreshed."""
-        await ctx.audit("keys_replaced")
+        await ctx.audit("identity.keys_replaced")
         kid = self.house.authentication.keys.replace(ctx.clock.now())
         self.house.authentication.forget()
         await changed(ctx, "keys")
@@ -240,4 +239,3 @@ def _keep_one_administrator(tx: Any, changed: str) -> None:
             f"{changed} is the only administrator; make another one first, or do this on the hub's own machine with "
             "a new one: aether users add NAME --roles admin"
         )
-

@@ -25,9 +25,7 @@ INVALID = "Invalid authentication credentials"
 class Authentication:
     """Proves credentials for one hub. `static` are the secrets of the static tokens by their names."""
 
-    def __init__(
-        self, directory: Directory, keys: Keys, clock: Clock, static: Mapping[str, str], most: int
-    ) -> None:
+    def __init__(self, directory: Directory, keys: Keys, clock: Clock, static: Mapping[str, str], most: int) -> None:
         self.directory = directory
         self.keys = keys
         self._clock = clock

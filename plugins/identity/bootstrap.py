@@ -1,4 +1,4 @@
-"""The first administrator: from the environment, or with a set-up code that is good once and for a quarter of an hour."""
+"""The first administrator: from the environment, or with a set-up code, good once and for a quarter of an hour."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class SetupCode:
         fits = hmac.compare_digest(given.strip().encode(), self._code.encode())
         if not self._code or not fits or self._clock.monotonic() > self._until:
             raise Denied(
-                f"this is not the set-up code, or its {VALID_S / 60:g} minutes are over; a hub without an administrator "
-                "issues one at its start, and keeps it in HOME/setup-code",
+                f"this is not the set-up code, or its {VALID_S / 60:g} minutes are over; a hub without an "
+                "administrator issues one at its start, and keeps it in HOME/setup-code",
                 code="SETUP_CODE",
             )
 

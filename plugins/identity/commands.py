@@ -171,10 +171,11 @@ async def _changed(terminal: Terminal, name: str, changes: dict[str, Any]) -> No
 
 async def _password(stdin: bool) -> str:
     if stdin:
-        return (await asyncio.to_thread(sys.stdin.readline)).rstrip("\r\n")
+        line: str = await asyncio.to_thread(sys.stdin.readline)
+        return line.rstrip("\r\n")
     if not sys.stdin.isatty():
         raise BadInput("there is no terminal to type a password at; give it on standard input with --stdin")
-    first = await asyncio.to_thread(getpass.getpass, "Password: ")
+    first: str = await asyncio.to_thread(getpass.getpass, "Password: ")
     if await asyncio.to_thread(getpass.getpass, "Once more: ") != first:
         raise BadInput("the two passwords are not the same")
     return first

@@ -53,15 +53,16 @@ class Login:
         fits = await house.hasher.verify(hash, password)
         if account is None or hash is None or not fits:
             house.attempts.failed(name, address, ctx.clock.monotonic())
-            await ctx.audit("login", "failed", user=name[:64], address=address)
+            await ctx.audit("identity.logged_in", "failed", user=name[:64], address=address)
             raise Unauthenticated(INVALID)
         if account.must_change and not is_local(ctx.address):
             raise Denied(
-                "the password of this account has to be changed first, from the hub's own machine", code="CHANGE_PASSWORD"
+                "the password of this account has to be changed first, from the hub's own machine",
+                code="CHANGE_PASSWORD",
             )
         house.attempts.succeeded(name, address)
         await self._rehash(ctx, account, password)
-        await ctx.audit("login", user=name, address=address)
+        await ctx.audit("identity.logged_in", user=name, address=address)
         return await self._begin(ctx, account)
 
     async def _begin(self, ctx: Context, account: Account) -> Grant:
@@ -106,7 +107,7 @@ class Login:
         renewed = await house.store.write(lambda tx: sessions.renew(tx, refresh_token, now, seconds))
         if isinstance(renewed, Session):
             house.directory.forget(session=renewed.id)
-            await ctx.audit("session_revoked", user=renewed.account, why="a refresh token was used twice")
+            await ctx.audit("identity.session_revoked", user=renewed.account, why="a refresh token was used twice")
             await changed(ctx, "session", user=renewed.account)
         if renewed is None or isinstance(renewed, Session):
             raise Unauthenticated(f"{INVALID}: the refresh token is unknown, was used already, or has expired")
@@ -126,7 +127,7 @@ class Login:
             return
         await self.house.store.write(lambda tx: sessions.end(tx, session, LOGGED_OUT))
         self.house.directory.forget(session=session)
-        await ctx.audit("logout", user=account.name)
+        await ctx.audit("identity.logged_out", user=account.name)
         await changed(ctx, "session", user=account.name)
 
     @needs("health:read")
@@ -167,14 +168,14 @@ class Login:
     async def setup(
         self, ctx: Context, code: str, username: str, password: str, email: str | None = None
     ) -> dict[str, Any]:
-        """Make the first administrator with the set-up code; `Denied` for a wrong one, or where there is one already."""
+        """Make the first administrator with the set-up code; `Denied` for a wrong one, or when there is one already."""
         house, address = self.house, ctx.address or "console"
         house.attempts.check("admin-setup", address, ctx.clock.monotonic())
         try:
             house.setup_code.check(code)
         except Denied:
             house.attempts.failed("admin-setup", address, ctx.clock.monotonic())
-            await ctx.audit("setup", "failed", address=address)
+            await ctx.audit("identity.set_up", "failed", address=address)
             raise
         account = await make_account(ctx, house, username, password, email, (ADMIN, USER))
         house.setup_code.used()
@@ -211,7 +212,7 @@ async def make_account(
     passwords.check(password, name, address or "")
     new = accounts.new(name, username.strip(), address, roles, ctx.clock.now())
     account = msgspec.structs.replace(new, password=await house.hasher.make(password))
-    await ctx.audit("user_created", user=name, roles=list(roles))
+    await ctx.audit("identity.user_created", user=name, roles=list(roles))
     await house.store.write(lambda tx: accounts.insert(tx, account, house.settings.accounts))
     house.directory.forget(account=name)
     return account
@@ -221,9 +222,11 @@ async def set_password(ctx: Context, house: House, account: Account, new: str, *
     """Set the password of an account; all its sessions end."""
     passwords.check(new, account.name, account.email or "", field="new")
     if await house.hasher.verify(account.password, new):
-        raise BadInput("the new password is the old one", details={"errors": [{"field": "new", "message": "unchanged"}]})
+        raise BadInput(
+            "the new password is the old one", details={"errors": [{"field": "new", "message": "unchanged"}]}
+        )
     hash = await house.hasher.make(new)
-    await ctx.audit("password_changed", user=account.name)
+    await ctx.audit("identity.password_changed", user=account.name)
     await house.store.write(
         lambda tx: tx.execute(
             "UPDATE identity__accounts SET password = ?, must_change = ?, version = version + 1 WHERE name = ?",
@@ -235,7 +238,7 @@ async def set_password(ctx: Context, house: House, account: Account, new: str, *
 
 async def end_sessions(ctx: Context, house: House, name: str) -> int:
     """End every session of an account, and what was set going in them; return how many there were."""
-    await ctx.audit("sessions_revoked", user=name)
+    await ctx.audit("identity.sessions_revoked", user=name)
     ended = await house.store.write(lambda tx: sessions.end_all(tx, name, REVOKED))
     for id in ended:
         house.directory.forget(session=id)

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 SHORTEST, LONGEST = 8, 128
 MEMORY_KIB, PASSES, LANES = 19_456, 2, 1
-"""The parameters of argon2id (threat model, section 7). A hash that was made with weaker ones is made anew at log-in."""
+"""The parameters of argon2id. A hash that was made with weaker ones is made anew at log-in."""
 
 _LIST = Path(__file__).with_name("common_passwords.txt")
 

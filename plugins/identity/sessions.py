@@ -45,7 +45,7 @@ COLUMNS = "id, account, created_at, used_at, expires_at, ended"
 
 def find(store: Any, id: str) -> Session | None:
     """Return a session, ended ones too while they are kept."""
-    row = store.one(f"SELECT {COLUMNS} FROM identity__sessions WHERE id = ?", [id])
+    row = store.one(f"SELECT {COLUMNS} FROM identity__sessions WHERE id = ?", [id])  # noqa: S608
     return None if row is None else Session(**dict(row))
 
 
@@ -53,7 +53,8 @@ def begin(tx: Any, account: str, now: float, seconds: float, most: int) -> tuple
     """Begin a session; return it, its refresh token, and the ids of those that ended to make room."""
     session = Session(str(uuid.uuid4()), account, now, now, now + seconds, None)
     tx.execute(
-        f"INSERT INTO identity__sessions ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", msgspec.structs.astuple(session)
+        f"INSERT INTO identity__sessions ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608
+        msgspec.structs.astuple(session),
     )
     rows = tx.all(
         "SELECT id FROM identity__sessions WHERE account = ? AND ended IS NULL AND expires_at > ? AND id <> ? "

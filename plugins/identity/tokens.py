@@ -56,7 +56,7 @@ def check_name(name: str) -> None:
 
 def insert(tx: Any, token: Token, hash: bytes, now: float, most: int) -> None:
     """Store a new token; raise `Conflict` for a name that is taken, `BadInput` for one too many."""
-    known = tx.one(f"SELECT {COLUMNS} FROM identity__tokens WHERE name = ?", [token.name])
+    known = tx.one(f"SELECT {COLUMNS} FROM identity__tokens WHERE name = ?", [token.name])  # noqa: S608
     if known is not None:
         state = "holds" if read(known).holds(now) else "is over, but what it did stays under its name"
         raise Conflict(f"there is a token {token.name!r} already, which {state}; choose another name")
@@ -64,18 +64,18 @@ def insert(tx: Any, token: Token, hash: bytes, now: float, most: int) -> None:
     if count >= most:
         raise BadInput(f"{count} tokens hold, the bound ([plugins.identity] tokens); revoke one first")
     values = msgspec.structs.astuple(msgspec.structs.replace(token, scopes=" ".join(token.scopes)))
-    tx.execute(f"INSERT INTO identity__tokens ({COLUMNS}, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", [*values, hash])
+    tx.execute(f"INSERT INTO identity__tokens ({COLUMNS}, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", [*values, hash])  # noqa: S608
 
 
 def find(store: Any, name: str) -> Token | None:
     """Return the token of a name, over or not."""
-    row = store.one(f"SELECT {COLUMNS} FROM identity__tokens WHERE name = ?", [name])
+    row = store.one(f"SELECT {COLUMNS} FROM identity__tokens WHERE name = ?", [name])  # noqa: S608
     return None if row is None else read(row)
 
 
 def find_by_hash(store: Any, hash: bytes) -> Token | None:
     """Return the token whose secret has this hash, over or not."""
-    row = store.one(f"SELECT {COLUMNS} FROM identity__tokens WHERE hash = ?", [hash])
+    row = store.one(f"SELECT {COLUMNS} FROM identity__tokens WHERE hash = ?", [hash])  # noqa: S608
     return None if row is None else read(row)
 
 

@@ -14,7 +14,7 @@ from kernel import BadInput, Chain, Context, Decision, Plugin, iso, needs
 from .examination import look
 from .folder import Keeper, Outcome
 from .patterns import Right
-from .policy import REMEMBERED, NetworkSettings
+from .policy import AUDITED_FROM_RISK, NOT_AUDITED, REMEMBERED, Audited, NetworkSettings
 from .rules import VERSION, Trust
 
 security = Plugin(
@@ -58,6 +58,11 @@ class Settings(msgspec.Struct, frozen=True):
     """Decisions that are remembered until the policy changes."""
     settle_ms: Count = 200
     """How long the policy folder must have been quiet before it is read anew."""
+    audited_risk: Annotated[float, msgspec.Meta(ge=0)] = AUDITED_FROM_RISK
+    """From this risk on (policies/capabilities.toml) the grant of a right is on record before its use; 0: of every
+    right."""
+    not_audited: tuple[str, ...] = NOT_AUDITED
+    """Words whose grants are not on record all the same."""
 
 
 @security.decider
@@ -81,8 +86,8 @@ async def opened(ctx: Context) -> AsyncIterator[None]:
     """Read the policy before anything is decided."""
     network = NetworkSettings(ctx.config.network.strict, tuple(ctx.config.network.allowlist))
     paths = ctx.config.paths
-    kept = ctx.settings.decisions_kept
-    await tell(ctx, await keeper.open(paths.policies, paths.bundled_policies, network, ctx.clock, kept))
+    kept, audited = ctx.settings.decisions_kept, Audited(ctx.settings.audited_risk, ctx.settings.not_audited)
+    await tell(ctx, await keeper.open(paths.policies, paths.bundled_policies, network, ctx.clock, kept, audited))
     yield
 
 

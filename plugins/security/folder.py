@@ -11,7 +11,7 @@ from typing import Literal
 
 from kernel import Caller, Chain, Clock, ConfigError
 
-from .policy import REMEMBERED, NetworkSettings, Policy, fingerprint
+from .policy import REMEMBERED, Audited, NetworkSettings, Policy, fingerprint
 from .rules import FILE_BYTES, MAIN, Mistake
 from .words import Words
 
@@ -32,17 +32,25 @@ class Keeper:
         self.folder = Path()
         self._network = NetworkSettings()
         self._remembered = REMEMBERED
+        self._audited = Audited()
         self._words = Words.none()
         self._busy = asyncio.Lock()
         self._seen: object = None
 
     async def open(
-        self, folder: Path, bundled: Path, network: NetworkSettings, clock: Clock, remembered: int
+        self,
+        folder: Path,
+        bundled: Path,
+        network: NetworkSettings,
+        clock: Clock,
+        remembered: int,
+        audited: Audited | None = None,
     ) -> Outcome:
         """Read the words and the folder for the first time; a mistake there leaves rights to the console alone.
 
         Raises `ConfigError` when the table of words, which belongs to the hub, cannot be read.
         """
+        self._audited = audited or self._audited
         self._point_at(folder, bundled, network, remembered)
         return await self.refresh(clock)
 
@@ -113,7 +121,7 @@ class Keeper:
         sources = self._read()
         if self.mistake is None and fingerprint(sources, self._network) == self.policy.hash:
             return self.policy
-        return Policy.load(sources, self._words, self._network, remembered=self._remembered)
+        return Policy.load(sources, self._words, self._network, remembered=self._remembered, audited=self._audited)
 
     def _failed(self, mistake: Mistake) -> Outcome:
         known = self.mistake is not None and str(self.mistake) == str(mistake)

@@ -32,6 +32,12 @@ CONSOLE = Caller("core:console", ("role:admin",))
 BUNDLED = ("core:", "script:system/")
 """What comes with the hub: trusted by its folder, never by a signature."""
 
+AUDITED_FROM_RISK = 0.2
+"""From this risk on, the grant of a right is on record before its use: running the house, editing files, secrets."""
+
+NOT_AUDITED = ("net:http",)
+"""Words left out of that: each request of each script would be a record, and the script's own journal has it."""
+
 _MUST_WORK = ("system:read", "memory:write", "storage:write", "event:emit", "plugin:manage", "job:read")
 _CONSOLE_MUST = (*_MUST_WORK, "system:admin", "policy:write")
 
@@ -41,6 +47,13 @@ class NetworkSettings(msgspec.Struct, frozen=True):
 
     strict: bool = False
     allowlist: tuple[str, ...] = ()
+
+
+class Audited(msgspec.Struct, frozen=True):
+    """Which grants are put on record: those of words from this risk on, but for some."""
+
+    from_risk: float = AUDITED_FROM_RISK
+    leaving_out: tuple[str, ...] = NOT_AUDITED
 
 
 class _Held(msgspec.Struct, frozen=True):
@@ -78,6 +91,7 @@ class Policy:
         network: NetworkSettings | None = None,
         closed: str | None = None,
         remembered: int = REMEMBERED,
+        audited: Audited | None = None,
     ) -> None:
         network = network or NetworkSettings()
         self.files = tuple(file.name for file in files)
@@ -91,6 +105,7 @@ class Policy:
         self.hash = hash
         self.closed = closed
         self._remembered = remembered
+        self._audited = _on_record(words, audited or Audited())
         self._limits = tuple(limit for file in files for limit in file.limits)
         self._exact, self._open = _by_principal(self.rules)
         strict = ("plugin:*", "script:*") if self.strict_mode else ()
@@ -106,6 +121,7 @@ class Policy:
         network: NetworkSettings | None = None,
         *,
         remembered: int = REMEMBERED,
+        audited: Audited | None = None,
     ) -> Policy:
         """Return the policy that the files (name to content) make together, tried out; raise `Mistake` otherwise."""
         if MAIN not in sources:
@@ -113,7 +129,8 @@ class Policy:
         if len(sources) > FILES:
             raise Mistake(MAIN, None, f"more than {FILES} policy files in one folder")
         files = [rules.read(name, sources[name], words) for name in sorted(sources)]
-        policy = cls(files, words, hash=fingerprint(sources, network), network=network, remembered=remembered)
+        name = fingerprint(sources, network)
+        policy = cls(files, words, hash=name, network=network, remembered=remembered, audited=audited)
         policy.try_out()
         return policy
 
@@ -131,6 +148,8 @@ class Policy:
         if known is not None:
             return known
         decision = self._judge(chain, capability)
+        on_record = decision.allowed and tuple(capability.split(":")[:2]) in self._audited
+        decision = msgspec.structs.replace(decision, audited=on_record, policy=self.hash)
         self._remember(self._decisions, key, decision)
         return decision
 
@@ -265,6 +284,11 @@ class Policy:
                     file, _, line = decision.source.partition(":")
                     what = f"under this policy the hub could not run: {chain} would be refused {capability}"
                     raise Mistake(file or MAIN, int(line) if line else None, f"{what} ({decision.reason})")
+
+
+def _on_record(words: Words, audited: Audited) -> frozenset[tuple[str, ...]]:
+    risky = (name for name, word in words.all.items() if word.risk >= audited.from_risk)
+    return frozenset(tuple(name.split(":")) for name in risky if name not in audited.leaving_out)
 
 
 def members(chain: Chain) -> list[_Member]:

@@ -18,7 +18,7 @@ def gate(decide, bus=None, kept=1_000) -> Gate:
 
 def test_without_a_decider_the_answer_is_no() -> None:
     with pytest.raises(Denied, match="nothing decides"):
-        gate(None).require(ADA, "memory:read:own")
+        gate(None).check(ADA, "memory:read:own")
 
 
 def test_an_error_while_deciding_is_a_no_that_shows_nothing_of_it(caplog: pytest.LogCaptureFixture) -> None:
@@ -26,22 +26,22 @@ def test_an_error_while_deciding_is_a_no_that_shows_nothing_of_it(caplog: pytest
         raise RuntimeError("secret detail")
 
     with pytest.raises(Denied) as caught:
-        gate(broken).require(ADA, "memory:read:own")
+        gate(broken).check(ADA, "memory:read:own")
     assert "secret detail" not in caught.value.message
     assert "secret detail" in caplog.text
 
 
 def test_a_yes_is_returned_with_its_rule() -> None:
     yes = Decision(True, "allowed", rule='"role:user"', source="default.toml:7", effect="read")
-    assert gate(lambda chain, capability: yes).require(ADA, "memory:read:own") is yes
+    assert gate(lambda chain, capability: yes).check(ADA, "memory:read:own") is yes
 
 
 def test_what_declared_itself_read_cannot_write_whatever_the_policy_says() -> None:
     yes = Decision(True, "allowed", effect="staged")
     asked = gate(lambda chain, capability: yes)
     with pytest.raises(Denied, match="declared read cannot do what is staged"):
-        asked.require(ADA, "memory:write:own", ceiling="read")
-    assert asked.require(ADA, "memory:write:own", ceiling="staged") is yes
+        asked.check(ADA, "memory:write:own", ceiling="read")
+    assert asked.check(ADA, "memory:write:own", ceiling="staged") is yes
 
 
 def test_a_refusal_is_kept_published_and_says_who_what_and_why() -> None:
@@ -49,7 +49,7 @@ def test_a_refusal_is_kept_published_and_says_who_what_and_why() -> None:
     bus = Bus(clock)
     asked = gate(lambda chain, capability: Decision(False, "no rule allows it", source="default.toml:9"), bus)
     with Recording(bus, "capability.*") as seen, pytest.raises(Denied) as caught:
-        asked.require(ADA.through("script:tea.aether"), "memory:write:own")
+        asked.check(ADA.through("script:tea.aether"), "memory:write:own")
     assert "user:ada → script:tea.aether may not memory:write:own: no rule allows it (default.toml:9)" in str(
         caught.value
     )
@@ -61,7 +61,7 @@ def test_refusals_kept_are_bounded() -> None:
     asked = gate(None, kept=3)
     for number in range(5):
         with pytest.raises(Denied):
-            asked.require(ADA, f"memory:read:{number}")
+            asked.check(ADA, f"memory:read:{number}")
     assert [denial.capability for denial in asked.denials] == [f"memory:read:{n}" for n in (2, 3, 4)]
 
 

@@ -57,6 +57,31 @@ def allowed(policy: Any, chain: Chain | Caller, capability: str) -> bool:
     return bool(policy.decide(chain if isinstance(chain, Chain) else Chain(chain), capability).allowed)
 
 
+# What is put on record ----------------------------------------------------------------------------------------------
+
+
+def test_grants_are_audited_by_the_risk_of_the_word(make: Callable[..., Any], words: Any) -> None:
+    policy = make(toml({"*": ["*"]}))
+    audited = {word for word in words.all if policy.decide(Chain(Caller("user:ada")), word).audited}
+    assert audited == {word for word, row in words.all.items() if row.risk >= 0.2} - {"net:http"}
+    assert {"plugin:manage", "policy:write", "secret:read", "fs:edit"} <= audited
+    assert policy.decide(Chain(Caller("user:ada")), "plugin:manage:hello").audited
+
+
+def test_what_is_audited_can_be_set(security: ModuleType, policies: Path, words: Any) -> None:
+    source = {"default.toml": (policies / "default.toml").read_bytes()}
+    every = security.policy.Audited(from_risk=0.0, leaving_out=("memory:read",))
+    policy = security.policy.Policy.load(source, words, audited=every)
+    admin = Chain(Caller("core:console", ("role:admin",)))
+    assert policy.decide(admin, "time:read").audited
+    assert not policy.decide(admin, "memory:read").audited
+
+
+def test_a_refusal_names_the_policy_and_is_no_grant(shipped: Any) -> None:
+    decision = shipped.decide(Chain(Caller("user:ada")), "plugin:manage")
+    assert (decision.allowed, decision.audited, decision.policy) == (False, False, shipped.hash)
+
+
 # Patterns ----------------------------------------------------------------------------------------------------------
 
 
