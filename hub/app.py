@@ -27,6 +27,7 @@ from hub.ws import Sockets
 from kernel import (
     SOCKET_METHOD,
     BadInput,
+    Caller,
     ConfigError,
     Kernel,
     NotFound,
@@ -34,6 +35,7 @@ from kernel import (
     Owned,
     Reading,
     Route,
+    ServiceUnavailable,
     Table,
     counted,
     gauged,
@@ -334,13 +336,25 @@ def refusal(error: Exception, match: Match, *, close: bool = False) -> Answer:
 
 
 def check_bind(settings: HubSettings) -> str | None:
-    """Return why the bind address is not safe, or None; refuse such an address unless a lab asked for it."""
-    if is_loopback(settings.host):
+    """Return why the bind address is shown red, or None: a lab takes whoever reaches it for a local user."""
+    if is_loopback(settings.host) or not settings.allow_insecure_bind:
         return None
-    if not settings.allow_insecure_bind:
-        raise ConfigError(
-            f"hub.host is {settings.host!r}: everyone who reaches that address could use this hub, since it has no "
-            "accounts yet. Use 127.0.0.1 and a reverse proxy with authentication, or, in a lab, set "
-            "AETHERRA_ALLOW_INSECURE_BIND=1"
-        )
     return f"open to everyone who reaches {settings.host}, without authentication (AETHERRA_ALLOW_INSECURE_BIND)"
+
+
+async def check_administrator(kernel: Kernel, settings: HubSettings) -> None:
+    """Raise `ConfigError` when others could reach this hub, and nobody could administer it but its own machine."""
+    if is_loopback(settings.host) or settings.allow_insecure_bind:
+        return
+    try:
+        users = kernel.context(Caller("core:hub")).service("users")
+        count = await users.administrators()
+    except ServiceUnavailable:
+        count = 0
+    if not count:
+        raise ConfigError(
+            f"hub.host is {settings.host!r}, which others reach, and this hub has no administrator. Make the first one: "
+            "set AETHERRA_ADMIN_USER and AETHERRA_ADMIN_PASSWORD for this start, or start it on 127.0.0.1 and run "
+            "`aether users add NAME --roles admin --roles user`. (In a lab, AETHERRA_ALLOW_INSECURE_BIND=1 opens it to "
+            "everybody.)"
+        )

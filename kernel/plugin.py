@@ -556,6 +556,8 @@ class Plugin:
                 options.get("keyed", False),
                 options.get("produces", ""),
                 options.get("public", False),
+                options.get("anonymous", False),
+                options.get("form", False),
             )
             unknown = route.path_names - {p.field for p in signature.parameters}
             if unknown:

@@ -134,7 +134,7 @@ def add(p: Plugin) -> None:
     p.post("/api/users/{name}/password", status=204, raises=(NotFound, StorageFull), **changes)(reset_password)
     p.post("/api/users/{name}/logout", raises=(NotFound, StorageFull), **changes)(end_sessions)
     orders: dict[str, Any] = {"needs": "token:manage", "effect": "irreversible"}
-    p.get("/api/tokens", needs="token:manage", raises=())(list_tokens)
+    p.get("/api/tokens", needs="user:read", raises=())(list_tokens)
     p.post("/api/tokens", status=201, raises=(NotFound, Conflict, StorageFull), **orders)(create_token)
     p.delete("/api/tokens/{name}", raises=(NotFound, StorageFull), **orders)(revoke_token)
     p.post("/api/tokens/keys", raises=(), **orders)(replace_keys)

@@ -149,7 +149,7 @@ class Tokens:
 
     house: House
 
-    @needs("token:manage")
+    @needs("user:read")
     async def list(self, ctx: Context, limit: int = 100, after: str = "") -> dict[str, Any]:
         """Return a page of service tokens by name, those that are over as well; never a secret."""
         rows = self.house.store.all(

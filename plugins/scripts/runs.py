@@ -88,7 +88,8 @@ def begin(execution: dict[str, Any], name: str) -> State:
 def on_behalf(own: Context, caller: dict[str, Any], trace: str) -> Context:
     """Return a context that acts for the stored caller, and through whoever stood between."""
     scopes = None if caller["scopes"] is None else tuple(caller["scopes"])
-    ctx = own.on_behalf(Caller(caller["id"], tuple(caller["roles"]), scopes), trace=trace)
+    who = Caller(caller["id"], tuple(caller["roles"]), scopes, caller.get("proof", ""))
+    ctx = own.on_behalf(who, trace=trace)
     for member in caller["via"]:
         ctx = ctx.through(member)
     return ctx

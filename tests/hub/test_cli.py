@@ -154,7 +154,7 @@ async def test_config_tells_what_each_layer_set_and_what_has_no_effect(folders: 
         "[plugins.security]\nsettle_ms = 300\n[plugins.secuirty]\nsettle_ms = 1\n[limits]\nring = 7\n"
     )
     status, out, err = await aether(
-        *folders, "config", AETHERRA_HUB_PORT="4001", AETHERRA_NET_STRICT="1", AETHERRA_AI_API_TOKEN="hidden-words"
+        *folders, "config", AETHERRA_HUB_PORT="4001", AETHERRA_NET_STRICT="1", AETHERRA_KEYS_MASTER="hidden-words"
     )
     assert status == 0, err
     lines = {line.split()[0]: line.split(maxsplit=1)[1].strip() for line in out.splitlines()}
@@ -163,7 +163,7 @@ async def test_config_tells_what_each_layer_set_and_what_has_no_effect(folders: 
     assert lines["limits.ring"] == "7  (aetherra.toml:6)"
     assert lines["plugins.security.settle_ms"] == "300  (aetherra.toml:2)"
     assert "plugins.secuirty has no effect" in err
-    assert "AETHERRA_AI_API_TOKEN has no effect" in err
+    assert "AETHERRA_KEYS_MASTER has no effect" in err
     assert "hidden-words" not in out + err
 
 
