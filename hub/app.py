@@ -12,13 +12,14 @@ from typing import Final
 from aiohttp import web
 
 from hub.answer import Answer, encode, header_lines
-from hub.auth import Doorkeeper
+from hub.auth import ANONYMOUS, Doorkeeper
 from hub.binding import Door, RequestDoor, SocketDoor
 from hub.client import Clients
 from hub.dispatch import Dispatch, Endpoint, Match, PathTable
 from hub.edge import Edge, preflight_headers
 from hub.errors import STOPPING_RETRY_S, body_of, failure_of
 from hub.limits import Connections, is_loopback
+from hub.rates import Rates
 from hub.reauthorisation import Reauthorisation
 from hub.settings import HubSettings
 from hub.sse import Streams
@@ -29,6 +30,7 @@ from kernel import (
     BadInput,
     Caller,
     ConfigError,
+    Identity,
     Kernel,
     NotFound,
     Overloaded,
@@ -37,6 +39,7 @@ from kernel import (
     Route,
     ServiceUnavailable,
     Table,
+    Unauthenticated,
     counted,
     gauged,
     path_key,
@@ -127,6 +130,11 @@ FIGURES: tuple[Reading[Hub], ...] = (
         lambda hub: hub.sockets.cut,
     ),
     counted(
+        "aetherra_http_rate_limited_total",
+        "Requests that were one too many: [limits] requests_per_minute and its like",
+        lambda hub: hub.rates.refused,
+    ),
+    counted(
         "aetherra_http_revoked_total",
         "Streams and WebSockets ended since what let them in is not so any more",
         lambda hub: hub.reauthorisation.ended,
@@ -148,6 +156,7 @@ class Hub:
         self.insecure = check_bind(self.settings)
         self.edge = Edge(self.settings)
         self.clients = Clients(self.settings)
+        self.rates: Rates = Rates(kernel.config, kernel.clock)
         self.doorkeeper = Doorkeeper(kernel, open_everywhere=self.insecure is not None)
         self.reauthorisation: Reauthorisation = Reauthorisation(kernel, self.doorkeeper)
         self.streams: Streams = Streams(kernel.bus, self.settings, self.reauthorisation)
@@ -225,8 +234,8 @@ class Hub:
         except Exception as error:
             # What a client sends after a handshake that was refused is no HTTP.
             response = refusal(error, match, close=self.stopping or match.upgrade)
-        if match.cors and isinstance(response, Answer):
-            for name, value in match.cors.items():
+        if (match.cors or match.rate) and isinstance(response, Answer):
+            for name, value in (*match.cors.items(), *match.rate.items()):
                 response.add_header(name, value)
         return response
 
@@ -244,14 +253,23 @@ class Hub:
         if endpoint is None:
             return self._nothing_there(request, match)
         match.address, match.local = self.clients.address(request)
-        if not endpoint.anonymous:
-            who = self.doorkeeper.identify_early if match.upgrade else self.doorkeeper.identify
-            match.identity = await who(request, match)
+        match.identity = await self._identified(request, match, endpoint)
+        self.rates.take(match, match.identity or ANONYMOUS)
         answer = await endpoint.answer(request, match)
         if isinstance(answer, web.StreamResponse):
             return answer
         del endpoint  # with its generation, which a stream or socket may outlive
         return await answer(request, match)
+
+    async def _identified(self, request: web.Request, match: Match, endpoint: Endpoint) -> Identity | None:
+        if endpoint.anonymous:
+            return ANONYMOUS
+        try:
+            who = self.doorkeeper.identify_early if match.upgrade else self.doorkeeper.identify
+            return await who(request, match)
+        except Unauthenticated:
+            self.rates.take(match, None)
+            raise
 
     def _nothing_there(self, request: web.Request, match: Match) -> web.StreamResponse:
         if not match.allowed:
@@ -353,8 +371,8 @@ async def check_administrator(kernel: Kernel, settings: HubSettings) -> None:
         count = 0
     if not count:
         raise ConfigError(
-            f"hub.host is {settings.host!r}, which others reach, and this hub has no administrator. Make the first one: "
-            "set AETHERRA_ADMIN_USER and AETHERRA_ADMIN_PASSWORD for this start, or start it on 127.0.0.1 and run "
+            f"hub.host is {settings.host!r}, which others reach, and this hub has no administrator. Make the first "
+            "one: set AETHERRA_ADMIN_USER and AETHERRA_ADMIN_PASSWORD for this start, or start it on 127.0.0.1 and run "
             "`aether users add NAME --roles admin --roles user`. (In a lab, AETHERRA_ALLOW_INSECURE_BIND=1 opens it to "
             "everybody.)"
         )

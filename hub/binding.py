@@ -16,7 +16,7 @@ from typing import Any
 from aiohttp import web
 
 from hub.answer import JSON, NO_STORE, Answer, check_reply_headers, encode, header_lines
-from hub.auth import ANONYMOUS, TICKET
+from hub.auth import TICKET
 from hub.conversation import HubSocket
 from hub.dispatch import Endpoint, Further, Label, Match, Media
 from hub.form import form_fields
@@ -167,7 +167,7 @@ class RequestDoor(Door):
         own = self._owned.item.deadline_s
         seconds = self._settings.request_s if own is None else own
         streaming = self._owned.item.signature.streams
-        identity = ANONYMOUS if self.anonymous else match.identity
+        identity = match.identity
         assert identity is not None
         grounds = Grounds()
         ctx = kernel.context(

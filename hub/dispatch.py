@@ -38,6 +38,8 @@ class Endpoint(ABC):
     """What it refuses requests with, besides what the edge does."""
     right: str = ""
     """The right that it asks for."""
+    unmetered = False
+    """It may be asked as often as anybody likes: by whoever watches over the hub."""
     tagged = False
     """Its answers have an `ETag`."""
 
@@ -93,6 +95,7 @@ class Match(UrlMappingMatchInfo):
         "identity",
         "local",
         "path_values",
+        "rate",
         "refusal",
         "request_id",
         "upgrade",
@@ -112,6 +115,8 @@ class Match(UrlMappingMatchInfo):
         self.local = False
         """The client is on this machine."""
         self.cors: dict[str, str] = {}
+        self.rate: dict[str, str] = {}
+        """Headers that say how often the client may still ask."""
         self.upgrade = False
         """The request asks for a WebSocket."""
 

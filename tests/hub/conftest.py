@@ -180,10 +180,9 @@ for dialect in ("scripts", "aimos", "aurora", "executions"):
             raise RuntimeError("secret words")
         return {"name": name}
     documented.__name__ = dialect
-    # The AIMOS document wants a token of everybody; of whom, this house cannot tell.
-    anonymous = dialect == "aimos"
-    needs = "health:read" if anonymous else None
-    probe.post("/" + dialect + "/things", dialect=dialect, documented=True, anonymous=anonymous, needs=needs)(documented)
+    # The AIMOS document wants a token of everybody, and there are none in this house.
+    early = {"anonymous": True, "needs": "health:read"} if dialect == "aimos" else {}
+    probe.post("/" + dialect + "/things", dialect=dialect, documented=True, **early)(documented)
 '''
 
 

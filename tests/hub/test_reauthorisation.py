@@ -96,7 +96,10 @@ async def asked_again(hub: Any) -> None:
 async def test_a_stream_of_events_ends_when_the_policy_takes_a_right_away_that_it_stands_on(
     guarded: Any, lost: str
 ) -> None:
-    async with guarded.stream("/api/tick/events") as stream, guarded.stream("/api/tick/events?topic=tick.else") as other:
+    async with (
+        guarded.stream("/api/tick/events") as stream,
+        guarded.stream("/api/tick/events?topic=tick.else") as other,
+    ):
         guard(guarded).denied.add(lost)
         guarded.kernel.bus.emit("policy.loaded", {})
         last = await stream.message()
@@ -223,7 +226,9 @@ async def test_a_socket_whose_handler_keeps_something_is_not_handed_to_another_p
         assert (await socket.message())["words"] == "user:local"
 
 
-async def test_a_newer_token_of_the_same_person_keeps_a_socket_open_beyond_the_first_ones_expiry(start_hub: Any) -> None:
+async def test_a_newer_token_of_the_same_person_keeps_a_socket_open_beyond_the_first_ones_expiry(
+    start_hub: Any,
+) -> None:
     clock = TestClock()
     hub = await start_hub(policy=GUARD, plugins={"tick": TICK}, clock=clock, ping_s=1000)
     guard(hub).people |= {"ada": person("ada", clock.now() + 60), "ada2": person("ada", clock.now() + 600)}
