@@ -112,15 +112,18 @@ async def test_a_stream_of_events_ends_when_the_policy_takes_a_right_away_that_i
 
 
 async def test_what_still_has_its_rights_notices_nothing_of_a_change(guarded: Any) -> None:
-    async with guarded.stream("/api/tick/events", headers=bearer("ada")) as stream:
-        async with guarded.socket("/api/tick/talk", bearer("ada")) as socket:
-            guarded.kernel.bus.emit("policy.loaded", {})
-            guarded.kernel.bus.emit("identity.changed", {})
-            await asked_again(guarded)
-            guarded.kernel.bus.emit("tick.made", {"n": 1})
-            assert (await stream.message())["data"]["data"] == {"n": 1}
-            socket.say({"words": "still"})
-            assert (await socket.message())["words"] == "still user:ada"
+    ada = bearer("ada")
+    async with (
+        guarded.stream("/api/tick/events", headers=ada) as stream,
+        guarded.socket("/api/tick/talk", ada) as socket,
+    ):
+        guarded.kernel.bus.emit("policy.loaded", {})
+        guarded.kernel.bus.emit("identity.changed", {})
+        await asked_again(guarded)
+        guarded.kernel.bus.emit("tick.made", {"n": 1})
+        assert (await stream.message())["data"]["data"] == {"n": 1}
+        socket.say({"words": "still"})
+        assert (await socket.message())["words"] == "still user:ada"
 
 
 async def test_a_stream_of_values_ends_in_the_middle_of_its_handler(guarded: Any) -> None:
@@ -179,16 +182,16 @@ async def test_what_a_token_opened_ends_within_a_second_of_its_expiry(start_hub:
     clock = TestClock()
     hub = await start_hub(policy=GUARD, plugins={"tick": TICK}, clock=clock, ping_s=1000)
     guard(hub).people["ada"] = person("ada", clock.now() + 60)
-    async with hub.socket("/api/tick/talk", bearer("ada")) as socket:
-        async with hub.stream("/api/tick/events", headers=bearer("ada")) as stream:
-            socket.say({"words": "x"})
-            await socket.message()
-            await clock.advance(59.5)
-            assert hub.server.hub.sockets.open == 1
-            await clock.advance(1)
-            assert (await socket.message())["code"] == "UNAUTHENTICATED"
-            assert (await socket.message())[0] == 4401
-            assert "expired" in (await stream.message())["data"]["message"]
+    ada = bearer("ada")
+    async with hub.socket("/api/tick/talk", ada) as socket, hub.stream("/api/tick/events", headers=ada) as stream:
+        socket.say({"words": "x"})
+        await socket.message()
+        await clock.advance(59.5)
+        assert hub.server.hub.sockets.open == 1
+        await clock.advance(1)
+        assert (await socket.message())["code"] == "UNAUTHENTICATED"
+        assert (await socket.message())[0] == 4401
+        assert "expired" in (await stream.message())["data"]["message"]
 
 
 async def test_an_error_while_letting_in_again_is_a_no(guarded: Any) -> None:
