@@ -39,7 +39,8 @@ TICKET = "ticket"
 URL_TOKENS = ("token", "access_token")
 """Query parameters that would carry a long-lived token into logs and histories; refused."""
 
-TOKEN_CHARS = 8_192
+TOKEN_CHARS = 8_100
+"""The longest token that is looked at; a longer line of a head is refused by the HTTP parser."""
 
 _TOKEN = re.compile(rf"[A-Za-z0-9._~+/=-]{{1,{TOKEN_CHARS}}}")
 _HEADER = re.compile(rf"[Bb][Ee][Aa][Rr][Ee][Rr] +({_TOKEN.pattern})")

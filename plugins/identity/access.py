@@ -18,7 +18,7 @@ from kernel import Unauthenticated
 from .keys import ALGORITHM, Keys
 
 ISSUER, AUDIENCE, TYPE = "aetherra", "aetherra-hub", "at+jwt"
-LONGEST = 8_192
+LONGEST = 8_100
 LEEWAY_S = 30.0
 
 

@@ -59,6 +59,7 @@ class Hasher:
         self._most = at_once + waiting
         self._inside = 0
         self._dummy = ""
+        self._tasks: set[asyncio.Task[Any]] = set()
         self.running = 0
         """Hashes that are made at this moment."""
 
@@ -90,11 +91,18 @@ class Hasher:
                 retry_after_s=1.0,
             )
         self._inside += 1
+        task = asyncio.create_task(self._work(work), name="a password is hashed")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        # A client that leaves does not make room: the thread goes on, and its place is taken until it ends.
+        return await asyncio.shield(task)
+
+    async def _work(self, work: Callable[[], T]) -> T:
         try:
             async with self._room:
                 self.running += 1
                 try:
-                    return await asyncio.shield(asyncio.to_thread(work))
+                    return await asyncio.to_thread(work)
                 finally:
                     self.running -= 1
         finally:

@@ -90,7 +90,7 @@ async def test_the_paths_of_this_document_want_a_token_on_this_machine_as_well(h
 
 
 @pytest.mark.parametrize(
-    "header", ["Basic YTpi", "Bearer", "Bearer a b", "bearer", "Token x", "Bearer ä", "Bearer " + "x" * 8_193]
+    "header", ["Basic YTpi", "Bearer", "Bearer a b", "bearer", "Token x", "Bearer ä", "Bearer " + "x" * 8_101]
 )
 async def test_another_kind_of_credential_is_refused_and_not_passed_over(hub: Asking, header: str) -> None:
     refused = await hub.ask("GET", "/api/jobs", headers={"Authorization": header})
@@ -384,10 +384,10 @@ async def test_the_first_account_that_is_registered_is_no_administrator(tmp_path
 
 
 async def test_registration_can_be_closed(tmp_path: Path) -> None:
-    async with whole_hub(tmp_path, settings={"plugins.identity.registration": "closed"}) as server:
-        async with asking(server) as hub:
-            refused = await hub.ask("POST", "/api/auth/register", {"username": "first", "password": PASSWORD})
-            assert (refused.status, "aether users add" in refused.json["detail"]) == (403, True)
+    closed = {"plugins.identity.registration": "closed"}
+    async with whole_hub(tmp_path, settings=closed) as server, asking(server) as hub:
+        refused = await hub.ask("POST", "/api/auth/register", {"username": "first", "password": PASSWORD})
+        assert (refused.status, "aether users add" in refused.json["detail"]) == (403, True)
 
 
 async def test_the_administrator_of_the_environment_is_made_once_and_keeps_the_password_that_he_chose(
