@@ -1,7 +1,7 @@
 """Where a request came from: the address of its client, and whether that is this machine.
 
-A reverse proxy speaks for its clients. What it says of them counts where the operator has named it; and whatever was
-forwarded by one that nobody named is not taken for this machine, since its client may be anywhere.
+A reverse proxy speaks for its clients. What it says of their addresses counts where the operator has named it; and what
+was forwarded, by whichever proxy, is never taken for this machine.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from aiohttp import web
 from multidict import istr
 
-from hub.limits import Connection, is_loopback
+from hub.limits import Connection
 from hub.settings import HubSettings
 from kernel import ConfigError
 
@@ -37,8 +37,7 @@ class Clients:
         peer = connection.address
         if not any(name in request.headers for name in FORWARDED):
             return peer, connection.loopback
-        address = self._forwarded(peer, request.headers.getall(FORWARDED_FOR, ()))
-        return address, address != peer and is_loopback(address)
+        return self._forwarded(peer, request.headers.getall(FORWARDED_FOR, ())), False
 
     def _forwarded(self, peer: str, lines: Sequence[str]) -> str:
         """Return the last address that no named proxy has: what stands before it, its client may have made up."""

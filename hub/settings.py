@@ -28,7 +28,7 @@ class HubSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     allowed_hosts: tuple[str, ...] = ()
     """Names in `Host` besides the hub's own: `hub.example.org` (on the listening port or without one), `name:8443`."""
     trusted_proxies: tuple[str, ...] = ()
-    """Addresses or blocks of reverse proxies whose `X-Forwarded-For` counts, such as 127.0.0.1. What another one
+    """Addresses or blocks of reverse proxies whose `X-Forwarded-For` counts, such as 127.0.0.1. What any proxy
     forwards is never taken for a local user."""
 
     connections: Count = 2_000
