@@ -29,11 +29,13 @@ from kernel import (
     SOCKET_METHOD,
     BadInput,
     Binder,
+    Chain,
     Context,
     ContractError,
     DeadlineExceeded,
     EventStream,
     Grounds,
+    Identity,
     Kernel,
     Owned,
     Parameter,
@@ -158,6 +160,9 @@ class RequestDoor(Door):
 
     async def answer(self, request: web.Request, match: Match) -> web.StreamResponse | Further:
         """Bind, run the handler within its deadline, and turn what it returns into a response."""
+        identity = match.identity
+        assert identity is not None
+        self._refuse_early(identity, match)
         arguments = self._url.bind(request, match)
         if self._body is not None:
             arguments.update(await self._from_body(request))
@@ -167,8 +172,6 @@ class RequestDoor(Door):
         own = self._owned.item.deadline_s
         seconds = self._settings.request_s if own is None else own
         streaming = self._owned.item.signature.streams
-        identity = match.identity
-        assert identity is not None
         grounds = Grounds()
         ctx = kernel.context(
             identity.caller,
@@ -192,6 +195,12 @@ class RequestDoor(Door):
             match.endpoint = Label(self)
             return partial(self._streams.events, stream=result, grounds=grounds)
         return self._reply(result)
+
+    def _refuse_early(self, identity: Identity, match: Match) -> None:
+        """Refuse whoever lacks the right before any of the body is read; when the handler is entered, it is asked."""
+        gate, chain, needs = self._kernel.gate, Chain(identity.caller), self._owned.item.needs
+        if not gate.decide(chain, needs).allowed:
+            gate.check(chain, needs, trace=match.request_id, plugin=self.owner)
 
     async def _from_body(self, request: web.Request) -> dict[str, Any]:
         assert self._body is not None

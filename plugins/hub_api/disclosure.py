@@ -52,9 +52,14 @@ def add(p: Plugin) -> None:
     p.counter(RECEIVED, "Events of telemetry that clients gave to this hub, and that it keeps")
     p.get("/api/policy/disclosure", needs="health:read", documented=True, public=True, raises=())(disclosure)
     p.get(PRIVACY, needs="policy:read", raises=(), produces=TEXT)(privacy)
-    p.post("/api/telemetry", effect="deferred", status=202, documented=True, raises=(Denied, TooLarge, StorageError))(
-        telemetry
-    )
+    p.post(
+        "/api/telemetry",
+        needs="event:emit:own",
+        effect="deferred",
+        status=202,
+        documented=True,
+        raises=(Denied, TooLarge, StorageError),
+    )(telemetry)
 
 
 async def disclosure(ctx: Context) -> Disclosure:
