@@ -185,8 +185,7 @@ class Sockets:
         standing.identity = identity
         self._reauthorisation.enter(standing)
         if before != after:
-            # What was given to the one before is asked for anew, by the handler that goes on for the one who came.
-            standing.grounds = Grounds()
+            # What the one before was given stays among the grounds, and so does what is followed by them.
             socket.hand_over()
 
     def _count(self, caller: str) -> None:

@@ -70,18 +70,18 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
     """One hub for all tests of this file; none of them changes what another one looks at."""
     clock = TestClock()
     settings = REQUESTS | {"hub.trusted_proxies": ("127.0.0.1",)}
-    async with whole_hub(tmp_path_factory.mktemp("house"), settings=settings, clock=clock) as server:
-        async with asking(server) as hub:
-            tokens = {"expired": (await hub.person("expired"))["access_token"]}
-            await clock.advance(1_900)
-            for kind, roles in (("user", "user"), ("other", "user"), ("admin", "admin"), ("revoked", "user")):
-                tokens[kind] = (await hub.person(kind, roles))["access_token"]
-            tokens["demoted"] = (await hub.person("demoted", "admin", "user"))["access_token"]
-            await hub.ask("PATCH", "/api/users/demoted", {"roles": ["user"]}, console=True)
-            await hub.ask("POST", "/api/auth/logout", token=tokens["revoked"])
-            made = await hub.ask("POST", "/api/tokens", {"name": "ci", "scopes": ["health:read"]}, console=True)
-            tokens["service"] = made.json["secret"]
-            yield House(hub, tokens)
+    home = tmp_path_factory.mktemp("house")
+    async with whole_hub(home, settings=settings, clock=clock) as server, asking(server) as hub:
+        tokens = {"expired": (await hub.person("expired"))["access_token"]}
+        await clock.advance(1_900)
+        for kind, roles in (("user", "user"), ("other", "user"), ("admin", "admin"), ("revoked", "user")):
+            tokens[kind] = (await hub.person(kind, roles))["access_token"]
+        tokens["demoted"] = (await hub.person("demoted", "admin", "user"))["access_token"]
+        await hub.ask("PATCH", "/api/users/demoted", {"roles": ["user"]}, console=True)
+        await hub.ask("POST", "/api/auth/logout", token=tokens["revoked"])
+        made = await hub.ask("POST", "/api/tokens", {"name": "ci", "scopes": ["health:read"]}, console=True)
+        tokens["service"] = made.json["secret"]
+        yield House(hub, tokens)
 
 
 def name_of(endpoint: Endpoint) -> str:
@@ -123,7 +123,7 @@ async def let_in(house: House, endpoint: Endpoint, kind: str) -> tuple[bool, int
             refused = (
                 refused
                 and "set-up code" not in str(body)
-                and "Invalid authentication credentials" != body.get("detail")
+                and body.get("detail") != "Invalid authentication credentials"
             )
         return not refused, got.status
 
