@@ -12,7 +12,8 @@ from typing import Any
 
 import aiohttp
 import pytest
-from hub_process import AETHER, HubProcess, hub_process
+from hub_process import HubProcess, hub_process
+from warm_process import start
 
 from kernel import Caller, Overloaded, Plugin
 from kernel.testing import Recording, TestClock, running_plugin
@@ -60,19 +61,10 @@ async def ask(client: aiohttp.ClientSession, method: str, path: str, **options: 
 
 
 async def console(hub: HubProcess, *arguments: str, check: bool = True) -> str:
-    process = await asyncio.create_subprocess_exec(
-        AETHER,
-        "--home",
-        str(hub.home),
-        "--plugins",
-        str(hub.plugins),
-        "--trust-plugins",
-        str(hub.plugins),
-        *arguments,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env={"PATH": os.environ["PATH"], "HOME": str(hub.home)},
-    )
+    plugins = str(hub.plugins)
+    folders = ("--home", str(hub.home), "--plugins", plugins, "--trust-plugins", plugins)
+    environment = {"PATH": os.environ["PATH"], "HOME": str(hub.home)}
+    process = await start(*folders, *arguments, env=environment, together=True)
     out, _ = await process.communicate()
     assert process.returncode == 0 or not check, out.decode()
     return out.decode()
