@@ -1,7 +1,7 @@
-"""The command `aether` in processes of its own that start at once: forked from one that has imported all it needs.
+"""The command `aether` and other programs of ours in processes that start at once: forked from one that imported them.
 
 A process of these is one like any other: its own session, descriptors, environment, folder, signals and exit status; it
-runs `hub.cli.main` and ends as Python ends. What it does not show is that `aether` can be found and begins from
+runs a module as `python -m` does. What it does not show is that `aether` can be found and begins from
 nothing; `tests/hub/test_installation.py` and the tests that type what the docs say run the command itself.
 """
 
@@ -16,6 +16,7 @@ import importlib
 import json
 import os
 import pkgutil
+import runpy
 import select
 import signal
 import socket
@@ -25,6 +26,7 @@ import tempfile
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 AETHER = Path(sys.executable).parent / "aether"
 LIBRARIES = ("aether_lang.host", "aiosqlite", "anyio._backends._asyncio", "prometheus_client", "re2", "watchfiles")
@@ -75,12 +77,12 @@ class WarmProcess:
 
 
 async def start(
-    *arguments: str, env: Mapping[str, str], cwd: Path | str | None = None, umask: int = 0o022, together: bool = False
+    *arguments: str, env: Mapping[str, str], cwd: Path | str | None = None, together: bool = False
 ) -> WarmProcess:
     """Start `aether ARGUMENTS` with just that environment; `together` has standard error come with the output."""
     out, theirs_out = os.pipe()
     err, theirs_err = (None, theirs_out) if together else os.pipe()
-    pid, told = _order(arguments, env, cwd, umask, theirs_out, theirs_err)
+    pid, told = _order(arguments, env, cwd, theirs_out, theirs_err)
     for descriptor in {theirs_out, theirs_err}:
         os.close(descriptor)
     reader, writer = await asyncio.open_unix_connection(sock=told)
@@ -98,10 +100,14 @@ async def _stream(descriptor: int) -> asyncio.StreamReader:
     return reader
 
 
-def run(*arguments: str, env: Mapping[str, str], cwd: Path | str | None = None) -> subprocess.CompletedProcess[str]:
-    """Run `aether ARGUMENTS` to its end, and return its status, output and errors."""
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        _, told = _order(arguments, env, cwd, 0o022, out.fileno(), err.fileno())
+def run(
+    *arguments: str, env: Mapping[str, str], cwd: Path | str | None = None, module: str = "hub", said: bytes = b""
+) -> subprocess.CompletedProcess[str]:
+    """Run `aether ARGUMENTS`, or another module, to its end; `said` is its input. Return its status, output, errors."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.TemporaryFile() as given:
+        given.write(said)
+        given.seek(0)
+        _, told = _order(arguments, env, cwd, out.fileno(), err.fileno(), given.fileno(), module=module)
         with told, told.makefile() as lines:
             status = int(lines.readline())
         out.seek(0)
@@ -113,21 +119,19 @@ def run(*arguments: str, env: Mapping[str, str], cwd: Path | str | None = None) 
 
 
 def _order(
-    arguments: tuple[str, ...], env: Mapping[str, str], cwd: Path | str | None, umask: int, out: int, err: int
+    arguments: tuple[str, ...], env: Mapping[str, str], cwd: Path | str | None, *standard: int, module: str = "hub"
 ) -> tuple[int, socket.socket]:
-    """Have a process forked; return its number, and a socket that tells its status in a line when it has ended."""
-    order = {
-        "argv": [str(AETHER), *map(str, arguments)],
-        "env": dict(env),
-        "cwd": str(cwd or Path.cwd()),
-        "umask": umask,
-    }
-    sent = json.dumps(order).encode()
+    """Have a process forked; return its number, and a socket that tells its status in a line when it has ended.
+
+    `standard` are its output, its errors and, where it has any, its input.
+    """
+    argv = [str(AETHER), *map(str, arguments)]
+    sent = json.dumps({"module": module, "argv": argv, "env": dict(env), "cwd": str(cwd or Path.cwd())}).encode()
     told, theirs = socket.socketpair()
-    with theirs, open(os.devnull, "rb") as nothing:
-        control = _warm()
-        socket.send_fds(control, [len(sent).to_bytes(SIZE, "big")], [nothing.fileno(), out, err, theirs.fileno()])
-        control.sendall(sent)
+    control = _warm()
+    with theirs:
+        socket.send_fds(control, [len(sent).to_bytes(SIZE, "big")], [*standard, theirs.fileno()])
+    control.sendall(sent)
     return int(_line(told)), told
 
 
@@ -156,7 +160,7 @@ def _warm() -> socket.socket:
     return ours
 
 
-def wait_for_orders(control: socket.socket) -> tuple[dict[str, object], list[int]]:
+def wait_for_orders(control: socket.socket) -> tuple[dict[str, Any], list[int]]:
     """Fork a process for every order, and tell how each ended; return, in a forked one, its order and descriptors."""
     wakes, woken = socket.socketpair()
     for end in (wakes, woken):
@@ -197,12 +201,12 @@ def _tell_the_ended(running: dict[int, int]) -> None:
         os.close(running.pop(pid))
 
 
-def become(argv: list[str], env: dict[str, str], cwd: str, umask: int, descriptors: list[int]) -> None:
+def become(argv: list[str], env: dict[str, str], cwd: str, descriptors: list[int]) -> None:
     """Be the process that was ordered: what a start by `exec` gives is given here by hand."""
     os.setsid()
-    os.umask(umask)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which we may have been started without
     os.chdir(cwd)
-    for number, descriptor in enumerate(descriptors):
+    for number, descriptor in zip((1, 2, 0), descriptors, strict=False):
         os.dup2(descriptor, number)
         os.close(descriptor)
     os.environ.clear()
@@ -216,9 +220,7 @@ def become(argv: list[str], env: dict[str, str], cwd: str, umask: int, descripto
 
 
 def main() -> None:
-    """Import what the command needs, and be it as often as it is ordered."""
-    from hub.cli import main as command  # here, since of those who import this file none else needs it
-
+    """Import what is ours and what it needs, and run the module that is ordered, each time in a process of its own."""
     for name in ("kernel", "hub"):
         package = importlib.import_module(name)
         for module in pkgutil.walk_packages(package.__path__, f"{name}."):
@@ -229,9 +231,10 @@ def main() -> None:
     gc.collect()
     gc.freeze()  # so that no collection of a forked process touches, and copies, what all share
     order, descriptors = wait_for_orders(socket.socket(fileno=int(sys.argv[1])))
-    become(**order, descriptors=descriptors)  # type: ignore[arg-type]
+    module = order.pop("module")
+    become(**order, descriptors=descriptors)
     try:
-        command()
+        runpy.run_module(module, run_name="__main__")
         status = 0
     except SystemExit as end:
         if not isinstance(end.code, int | None):
