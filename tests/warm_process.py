@@ -1,8 +1,8 @@
 """The command `aether` and other programs of ours in processes that start at once: forked from one that imported them.
 
 A process of these is one like any other: its own session, descriptors, environment, folder, signals and exit status; it
-runs a module as `python -m` does. What it does not show is that `aether` can be found and begins from
-nothing; `tests/hub/test_installation.py` and the tests that type what the docs say run the command itself.
+runs a module as `python -m` does. What it does not show is that `aether` can be found and begins from nothing:
+`tests/hub/test_cli.py`, `tests/hub/test_installation.py` and the tests that type what the docs say run it themselves.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ LIBRARIES = ("aether_lang.host", "aiosqlite", "anyio._backends._asyncio", "prome
 """What bundled plugins and the kernel import when a hub starts; plugins themselves are loaded by each hub."""
 SIZE = 4
 """Bytes of an order's length."""
+_ordering = threading.Lock()
+"""Held while an order is given, since threads give orders too."""
 
 
 class WarmProcess:
@@ -65,7 +67,8 @@ class WarmProcess:
     def send_signal(self, number: int) -> None:
         """Send it a signal, unless it has ended."""
         if self.returncode is None:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # ended a moment ago, and not yet told of
+                os.kill(self.pid, number)
 
     def terminate(self) -> None:
         """Ask it to stop."""
@@ -128,10 +131,10 @@ def _order(
     argv = [str(AETHER), *map(str, arguments)]
     sent = json.dumps({"module": module, "argv": argv, "env": dict(env), "cwd": str(cwd or Path.cwd())}).encode()
     told, theirs = socket.socketpair()
-    control = _warm()
-    with theirs:
+    with theirs, _ordering:
+        control = _warm()
         socket.send_fds(control, [len(sent).to_bytes(SIZE, "big")], [*standard, theirs.fileno()])
-    control.sendall(sent)
+        control.sendall(sent)
     return int(_line(told)), told
 
 

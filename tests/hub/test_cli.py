@@ -247,7 +247,8 @@ async def test_help_lists_the_verbs_of_plugins(folders: list[str]) -> None:
 
 
 async def test_an_expected_failure_is_one_line_and_a_bug_a_traceback(folders: list[str]) -> None:
-    status, _, err = await typed(*folders, "fail")
+    status, out, err = await typed(*folders, "fail")
+    assert (status, out, err) == await aether(*folders, "fail")  # however it was started
     # A line before it, if any, is about a plugin that could not be loaded for its verbs.
     assert (status, err.splitlines()[-1]) == (1, "aether: that cannot be right now")
     assert "Traceback" not in err
