@@ -46,6 +46,13 @@ async def browser(started: Browser) -> AsyncIterator[Visit]:
         yield visit
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def hub(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[HubProcess]:
+    """A hub for the tests that only look at it."""
+    async with hub_process(tmp_path_factory.mktemp("looked-at") / "home") as running:
+        yield running
+
+
 def row(plugin: str) -> str:
     """Return the text of a plugin's row, as JavaScript."""
     return f"document.querySelector('#plugins tr[data-key={plugin}]')?.textContent"
@@ -104,17 +111,16 @@ async def test_a_job_is_shown_and_its_end_as_well(browser: Visit, tmp_path: Path
         assert_ours(page, hub)
 
 
-async def test_without_javascript_the_page_is_as_complete(browser: Visit, tmp_path: Path) -> None:
-    async with hub_process(tmp_path / "home") as hub:
-        scripted, plain = await browser.page(), await browser.page(scripts=False)
-        await scripted.open(f"{hub.url}/")
-        await shows(scripted, LIVE)
-        await plain.open(f"{hub.url}/")
-        shown = await plain.html()
-        assert NAMES.findall(shown) == NAMES.findall(await scripted.html())
-        assert {"executions", "hub_api", "memory", "scripts", "security"} <= set(NAMES.findall(shown))
-        assert 'id="live" role="status" aria-live="polite"></p>' in shown
-        assert_ours(plain, hub)
+async def test_without_javascript_the_page_is_as_complete(browser: Visit, hub: HubProcess) -> None:
+    scripted, plain = await browser.page(), await browser.page(scripts=False)
+    await scripted.open(f"{hub.url}/")
+    await shows(scripted, LIVE)
+    await plain.open(f"{hub.url}/")
+    shown = await plain.html()
+    assert NAMES.findall(shown) == NAMES.findall(await scripted.html())
+    assert {"executions", "hub_api", "memory", "scripts", "security"} <= set(NAMES.findall(shown))
+    assert 'id="live" role="status" aria-live="polite"></p>' in shown
+    assert_ours(plain, hub)
 
 
 async def test_it_finds_the_hub_again_after_a_restart(browser: Visit, tmp_path: Path) -> None:
@@ -177,14 +183,13 @@ async def test_it_fits_a_narrow_screen(browser: Visit, tmp_path: Path) -> None:
         assert await page.run("document.documentElement.scrollWidth") == 360
 
 
-async def test_nothing_moves_when_the_page_comes_alive(browser: Visit, tmp_path: Path) -> None:
-    async with hub_process(tmp_path / "home") as hub:
-        page = await browser.page()
-        await page.open(f"{hub.url}/")
-        await page.run("window.first = document.querySelector('#moment time').dateTime")
-        await shows(page, LIVE)
-        await shows(page, "document.querySelector('#moment time').dateTime !== window.first")
-        assert await page.run(SHIFTS) == 0
+async def test_nothing_moves_when_the_page_comes_alive(browser: Visit, hub: HubProcess) -> None:
+    page = await browser.page()
+    await page.open(f"{hub.url}/")
+    await page.run("window.first = document.querySelector('#moment time').dateTime")
+    await shows(page, LIVE)
+    await shows(page, "document.querySelector('#moment time').dateTime !== window.first")
+    assert await page.run(SHIFTS) == 0
 
 
 SHIFTS = """new Promise((resolve) => {
@@ -256,9 +261,9 @@ async def other_site() -> AsyncIterator[int]:
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost"], ids=["same site", "another site"])
 async def test_a_page_of_another_origin_can_neither_read_nor_drive_the_hub(
-    browser: Visit, tmp_path: Path, name: str
+    browser: Visit, hub: HubProcess, name: str
 ) -> None:
-    async with hub_process(tmp_path / "home") as hub, other_site() as port:
+    async with other_site() as port:
         page = await browser.page()
         await page.open(f"http://{name}:{port}/")
         told = await page.run(f"const hub = {json.dumps(hub.url)}; {TRY}")
@@ -272,8 +277,8 @@ async def test_a_page_of_another_origin_can_neither_read_nor_drive_the_hub(
         assert await page.run(f"fetch('{hub.url}/api/plugins').then((response) => response.status)") == 200
 
 
-async def test_no_page_can_show_the_hub_in_a_frame(browser: Visit, tmp_path: Path) -> None:
-    async with hub_process(tmp_path / "home") as hub, other_site() as port:
+async def test_no_page_can_show_the_hub_in_a_frame(browser: Visit, hub: HubProcess) -> None:
+    async with other_site() as port:
         page = await browser.page()
         await page.open(f"http://127.0.0.1:{port}/")
         await page.run(
