@@ -1,4 +1,4 @@
-"""The command, as a person runs it: real processes, their output and exit status."""
+"""The command, as a person runs it: processes, their output and exit status."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from warm_process import run
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -75,13 +76,19 @@ def environment() -> dict[str, str]:
 
 async def aether(*arguments: str, **variables: str) -> tuple[int, str, str]:
     """Run the command, with these variables in its environment; return status, output and errors."""
+    ended = await asyncio.to_thread(run, *arguments, cwd=ROOT, env=environment() | variables)
+    return ended.returncode, ended.stdout, ended.stderr
+
+
+async def typed(*arguments: str) -> tuple[int, str, str]:
+    """Run the command from nothing, as a shell does; return status, output and errors."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "hub",
         *arguments,
         cwd=ROOT,
-        env=environment() | variables,
+        env=environment(),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -126,10 +133,10 @@ async def serving(*arguments: str) -> AsyncIterator[tuple[asyncio.subprocess.Pro
 
 
 async def test_version_and_help() -> None:
-    status, out, _ = await aether("version")
+    status, out, _ = await typed("version")
     assert (status, out.split()[0]) == (0, "aether")
     assert "version" in json.loads((await aether("version", "--json"))[1])
-    status, out, _ = await aether("serve", "--help")
+    status, out, _ = await typed("serve", "--help")
     assert status == 0
     assert "--trust-plugins" in out
 
@@ -241,11 +248,12 @@ async def test_help_lists_the_verbs_of_plugins(folders: list[str]) -> None:
 
 
 async def test_an_expected_failure_is_one_line_and_a_bug_a_traceback(folders: list[str]) -> None:
-    status, _, err = await aether(*folders, "fail")
+    status, out, err = await typed(*folders, "fail")
+    assert (status, out, err) == await aether(*folders, "fail")  # however it was started
     # A line before it, if any, is about a plugin that could not be loaded for its verbs.
     assert (status, err.splitlines()[-1]) == (1, "aether: that cannot be right now")
     assert "Traceback" not in err
-    status, _, err = await aether(*folders, "crash")
+    status, _, err = await typed(*folders, "crash")
     assert status == 1
     assert "Traceback" in err
     assert "RuntimeError: a bug" in err

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from hub_process import AETHER, HubProcess, hub_process
+from hub_process import HubProcess, hub_process
+from warm_process import WarmProcess, start
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -35,16 +36,9 @@ class Shell:
         assert process.returncode == status, out.decode() + err.decode()
         return out.decode() + err.decode()
 
-    async def start(self, *arguments: str) -> asyncio.subprocess.Process:
+    async def start(self, *arguments: str) -> WarmProcess:
         environment = {"PATH": os.environ["PATH"], "AETHERRA_HOME": str(self.hub.home), "COLUMNS": "200"}
-        return await asyncio.create_subprocess_exec(
-            AETHER,
-            *arguments,
-            cwd=self.folder,
-            env=environment,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        return await start(*arguments, cwd=self.folder, env=environment)
 
     def file(self, name: str, text: str) -> str:
         (self.folder / name).write_text(text)
