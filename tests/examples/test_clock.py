@@ -17,6 +17,7 @@ from hub_process import HubProcess, hub_process
 from warm_process import start
 
 from kernel import Caller, Overloaded, Plugin
+from kernel.contribution import ONE_OF_A_HOUSE
 from kernel.testing import Recording, TestClock, running_plugin
 
 CLOCK = Path(__file__).resolve().parents[2] / "examples" / "clock.py"
@@ -25,8 +26,8 @@ ADA = Caller("user:ada", ("role:user",))
 of_the_hub = pytest.mark.asyncio(loop_scope="module")
 """For the tests of the hub that they share, and that lives in their loop."""
 
-ELSEWHERE = {"route", "put", "patch", "histogram", "manifest", "decider", "trusts"}
-"""`route`, `put`, `patch` and `histogram` are as their neighbours; two are for the plugin that decides alone."""
+ELSEWHERE = {"route", "put", "patch", "histogram", "manifest"} | set(ONE_OF_A_HOUSE)
+"""Those that are as their neighbours, and those that one plugin of a house has alone."""
 
 
 def test_it_uses_every_door_once() -> None:
