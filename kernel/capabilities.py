@@ -51,13 +51,17 @@ class Chain(msgspec.Struct, frozen=True):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """The answer to one question about a right, with its reason: which rule, in which file and line."""
+    """The answer to one question about a right, with its reason: which rule, in which file and line.
+
+    `hint` is how to learn more, where the one who decides knows a way.
+    """
 
     allowed: bool
     reason: str
     rule: str = ""
     source: str = ""
     effect: Effect = "irreversible"
+    hint: str = ""
 
 
 class Denial(msgspec.Struct, frozen=True):
@@ -133,5 +137,6 @@ class Gate:
                 "chain": str(chain),
                 "reason": decision.reason,
                 "source": decision.source,
+                **({"hint": decision.hint} if decision.hint else {}),
             },
         )
