@@ -10,7 +10,7 @@ from typing import Annotated, Any, Protocol
 
 import msgspec
 
-from kernel import BadInput, Chain, Context, Decision, NotFound, Plugin, iso, needs
+from kernel import BadInput, Caller, Chain, Context, Decision, NotFound, Plugin, iso, needs
 
 from . import commands
 from .examination import look
@@ -18,7 +18,7 @@ from .explanation import KNOWN_ROLES, Explanation, Question
 from .explanation import explain as explained
 from .folder import Keeper, Outcome
 from .patterns import Right
-from .policy import REMEMBERED, NetworkSettings
+from .policy import REMEMBERED, NetworkSettings, Outlook
 from .rules import VERSION, Trust
 from .sources import InForceFiles
 
@@ -149,6 +149,21 @@ class InForce(msgspec.Struct):
     trust: Trust
 
 
+class Foreseen(msgspec.Struct):
+    """What the policy says of a right before it is used. `depends`: yes for some objects only."""
+
+    right: str
+    answer: Outlook
+    reason: str
+    source: str
+    hint: str
+
+
+def _foreseen(chain: Chain, right: str) -> Foreseen:
+    answer, decision = keeper.policy.outlook(chain, right)
+    return Foreseen(right, answer, decision.reason, decision.source, decision.hint)
+
+
 @security.service("policy")
 class PolicyService:
     """The policy as others may see it, and the order to read it again."""
@@ -208,6 +223,25 @@ class PolicyService:
         asked = Question.of(principal, capability, through, supposed, roles)
         # A no is explained by trying policies: milliseconds that the loop does not have.
         return await asyncio.to_thread(explained, keeper.policy, asked, notes)
+
+    @needs("policy:read")
+    async def outlook(
+        self,
+        ctx: Context,
+        rights: list[str],
+        principal: str,
+        through: list[str] = [],  # noqa: B006 - a default that is copied for each call
+        roles: list[str] | None = None,
+        scopes: list[str] | None = None,
+    ) -> list[Foreseen]:
+        """Return what a principal may do through others, for rights whose objects are not known yet.
+
+        Without `roles` the principal has those of its account. Raises `BadInput` for a principal that is none.
+        """
+        found = (await _roles_of(ctx, principal))[0] if roles is None else tuple(roles)
+        caller = Caller(principal, found, None if scopes is None else tuple(scopes))
+        chain = Chain(caller, Question.of(principal, "", through).through)
+        return [_foreseen(chain, right) for right in rights]
 
     @needs("system:admin")
     async def files(self, ctx: Context) -> InForceFiles:

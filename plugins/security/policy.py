@@ -52,6 +52,9 @@ class Member(msgspec.Struct, frozen=True):
     scopes: tuple[str, ...] | None = None
 
 
+Outlook = Literal["yes", "no", "depends"]
+"""What can be said of a right whose object is not known yet."""
+
 Obstacle = Literal["unknown", "closed", "unsigned", "denied", "missing", "scope", "host denied", "host unlisted"]
 
 
@@ -208,6 +211,31 @@ class Policy:
                 return outcome
             deciding.append(outcome)
         return self._barred(asked) or deciding
+
+    def outlook(self, chain: Chain, capability: str) -> tuple[Outlook, Decision]:
+        """Return the answer for a right whose object is not known yet, with the decision about all objects.
+
+        `depends`: not for every object, but for some it may be yes.
+        """
+        decision = self.decide(chain, capability)
+        asked = segments(capability)
+        if decision.allowed:
+            return "yes", decision
+        outcome = self.judge(chain, capability)
+        final = isinstance(outcome, Refusal) and outcome.obstacle in ("unknown", "closed", "unsigned")
+        if final or len(asked) != 2 or not all(self._has_some(member, asked) for member in members(chain)):
+            return "no", decision
+        return "depends", decision
+
+    def _has_some(self, member: Member, asked: tuple[str, ...]) -> bool:
+        """Tell whether there may be an object for which one member has the right."""
+        about = [rule for principal in member.principals for each in self._of(principal) for rule in each.about(asked)]
+        lifted = any(rule.effect == "override" and rule.right.touches(asked) for rule in about)
+        for rule in about:
+            if rule.effect == "deny" and rule.right.covers(asked) and not (lifted and rule.who.text == "*"):
+                return False
+        some = any(rule.effect == "allow" and rule.right.touches(asked) for rule in about)
+        return some and (member.scopes is None or any(_scope_touches(scope, asked) for scope in member.scopes))
 
     def unsigned(self, member: Member) -> Refusal | None:
         """Return the refusal of who must be signed and cannot be; what is bundled is trusted by its folder."""
@@ -387,5 +415,12 @@ def _merged_trust(files: Sequence[PolicyFile]) -> Trust:
 def _scope_covers(scope: str, asked: tuple[str, ...]) -> bool:
     try:
         return Right.parse(scope).covers(asked)
+    except ValueError:
+        return False
+
+
+def _scope_touches(scope: str, asked: tuple[str, ...]) -> bool:
+    try:
+        return Right.parse(scope).touches(asked)
     except ValueError:
         return False
