@@ -61,7 +61,9 @@ def behalf(ctx: Context) -> dict[str, Any]:
 
 async def reach(own: Context, ctx: Context, compiled: Compiled, name: str, principal: str | None) -> list[Reach]:
     """Return what a script can reach, for whoever asks or for `principal`, which takes the right `policy:read`."""
-    rights = {word: right_of(word.replace(".", ":", 1))[0] for word in compiled.capabilities}
+    asked = {word: right_of(word.replace(".", ":", 1)) for word in compiled.capabilities}
+    rights = {word: right for word, (right, _) in asked.items()}
+    whole = {right for right, is_whole in asked.values() if is_whole}
     lines = {use.capability: use.line for use in compiled.certain}
     caller = behalf(ctx)
     through = [f"script:{name}"]
@@ -75,6 +77,9 @@ async def reach(own: Context, ctx: Context, compiled: Compiled, name: str, princ
             )
     except ServiceUnavailable:
         return []
+    for one in found:
+        if one["answer"] == "depends" and one["right"] in whole:
+            one["answer"] = "no"  # the gateway asks for all objects at once
     return [
         Reach(
             word, one["right"], one["answer"], one["reason"], one["source"], one["hint"], word in lines, lines.get(word)

@@ -88,7 +88,9 @@ class Scripts:
         return []
 
     @needs("script:check")
-    async def check(self, ctx: Context, source: str | None, name: str | None) -> dict[str, Any]:
+    async def check(
+        self, ctx: Context, source: str | None, name: str | None, principal: str | None
+    ) -> dict[str, Any]:
         return {}
 
 @scripts.service("executions")
