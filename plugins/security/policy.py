@@ -76,7 +76,7 @@ class _Index:
         self.who = who
         self._exact: dict[tuple[str, ...], list[Rule]] = {}
         self._by_word: dict[tuple[str, ...], list[Rule]] = {}
-        self._by_domain: dict[str, list[Rule]] = {}
+        self._by_domain: dict[str, list[tuple[str, Rule]]] = {}
 
     def add(self, rule: Rule) -> None:
         """Keep a rule of this pattern."""
@@ -85,17 +85,21 @@ class _Index:
             self._exact.setdefault(segments, []).append(rule)
             self._by_word.setdefault(segments[:2], []).append(rule)
         else:
-            self._by_domain.setdefault(segments[0] if segments else "*", []).append(rule)
+            start = rule.right.text.partition("*")[0]
+            self._by_domain.setdefault(segments[0] if segments else "*", []).append((start, rule))
 
     def about(self, asked: tuple[str, ...]) -> Iterator[Rule]:
         """Yield at least those rules that cover or touch what is asked for."""
+        patterns = (*self._by_domain.get(asked[0], ()), *self._by_domain.get("*", ()))
         if len(asked) == 2:
-            yield from self._by_word.get(asked, ())  # asking for the whole asks for each part
+            # Asking for the whole asks for each part.
+            yield from self._by_word.get(asked, ())
+            yield from (rule for _, rule in patterns)
         else:
             yield from self._exact.get(asked, ())
             yield from self._exact.get(asked[:2], ())
-        yield from self._by_domain.get(asked[0], ())
-        yield from self._by_domain.get("*", ())
+            text = ":".join(asked)
+            yield from (rule for start, rule in patterns if text.startswith(start))
 
 
 class Policy:
