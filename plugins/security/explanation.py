@@ -89,8 +89,9 @@ class Question(msgspec.Struct, frozen=True):
         for what, given, most in (("through", via, THROUGH), ("with", entries, SUPPOSED)):
             if len(given) > most:
                 raise BadInput(f"{what} is given {len(given)} times; at most {most}", details={"field": what})
-        if len(capability) > NAME_MOST:
-            raise BadInput(f"a right has at most {NAME_MOST} characters", details={"field": "capability"})
+        _check_text(capability, "capability")
+        for entry in entries:
+            _check_text(entry, "with", 3 * NAME_MOST)
         for field, name in (("principal", principal), *(("through", name) for name in via)):
             _check_principal(name, field)
         return cls(Caller(principal, tuple(roles)), capability, via, entries)
@@ -181,11 +182,20 @@ def _supposed_rule(policy: Policy, kind: str, who: str, right: str, number: int)
     return Rule(effect, pattern, wanted, "with", number)  # type: ignore[arg-type]
 
 
+def _check_text(text: str, field: str, most: int = NAME_MOST) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half a character, as a terminal may give one, can be written into no file
+        raise BadInput(f"{field}: {text[:80]!r} is no text", details={"field": field}) from None
+    if len(text) > most:
+        raise BadInput(f"{field}: {text[:80]!r}.. has more than {most} characters", details={"field": field})
+
+
 def _check_principal(name: str, field: str) -> None:
+    _check_text(name, field)
     kind, colon, rest = name.partition(":")
-    if len(name) > NAME_MOST or "*" in name:
-        what = "one principal is asked about at a time, without *" if "*" in name else f"at most {NAME_MOST} characters"
-        raise BadInput(f"{name[:80]!r}: {what}", details={"field": field})
+    if "*" in name:
+        raise BadInput(f"{name!r}: one principal is asked about at a time, without *", details={"field": field})
     if name == "anonymous" or (kind in KINDS and colon and rest):
         return
     close = nearest(kind, [*KINDS, "anonymous"])

@@ -11,6 +11,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from policy_model import made, request, written
 
 from kernel import BadInput, Caller, Chain
@@ -172,7 +174,10 @@ def test_what_is_supposed_changes_the_answer_and_nothing_else(ask: Ask, security
         ("usr:ada", {}, "did you mean 'user'?"),
         ("user:", {}, "is no principal"),
         ("user:*", {}, "without *"),
-        ("user:" + "x" * 400, {}, "at most 300 characters"),
+        ("user:" + "x" * 400, {}, "more than 300 characters"),
+        ("user:\udcff", {}, "is no text"),
+        ("user:ada", {"supposed": ["scope=\udcff"]}, "is no text"),
+        ("user:ada", {"supposed": ["scope=" + "x" * 1000]}, "more than 900 characters"),
         ("user:ada", {"supposed": ["grnat=x"]}, "did you mean 'grant'?"),
         ("user:ada", {"supposed": ["grant=memory:raed"]}, "did you mean 'memory:read'?"),
         ("user:ada", {"supposed": ["grant=usr:x=memory:read"]}, "is no principal"),
@@ -272,3 +277,24 @@ def test_a_proposal_for_the_policy_that_ships_can_be_written_into_it(
         after = after.replace(f"[{change.section}]\n", f"[{change.section}]\n{change.toml}\n")
     loaded = security.policy.Policy.load({"default.toml": after.encode()}, words)
     assert loaded.decide(chain, "net:http:example.org").allowed
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    kind=st.sampled_from(["user", "script", "agent", "core", "plugin"]),
+    name=st.text(min_size=1, max_size=12).filter(lambda text: "*" not in text),
+    word=st.sampled_from(["memory:read", "net:http", "fs:read", "secret:read", "log:write"]),
+    thing=st.text(max_size=12),
+)
+def test_any_question_has_an_answer_and_every_no_a_remedy_that_works(
+    security: ModuleType, words: Any, shipped: str, kind: str, name: str, word: str, thing: str
+) -> None:
+    policy = made(security, words, shipped)
+    try:
+        question = security.explanation.Question.of(f"{kind}:{name}", f"{word}:{thing}", [f"script:{name}"])
+    except BadInput:
+        return
+    found = security.explanation.explain(policy, question)
+    json.dumps(texts(found) if found.proposal else found.reason).encode()
+    known = not found.reason.startswith("there is no right") and "is no port" not in found.reason
+    assert found.allowed or not known or found.proposal.verified
