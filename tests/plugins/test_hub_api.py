@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import pytest
@@ -287,6 +288,17 @@ async def test_the_policy_snapshot_has_exactly_the_documented_keys(client: Clien
     assert snapshot["capabilities"]["allow"]["core:*"] == ["*"]
     assert set(snapshot["network"]) == {"allowlist", "denylist"}
     await client.get("/api/security/policy/meta", status=403)
+    await client.get("/api/security/files", status=403)
+
+
+async def test_a_decision_is_explained_and_what_is_supposed_is_in_the_query(client: Client) -> None:
+    path = "/api/security/explain?principal=user:local&capability=plugin:manage&through=script:a.aether"
+    found = await client.get(path)
+    assert [one["member"] for one in found["members"]] == ["user:local", "script:a.aether"]
+    tries = "".join(f"&with={quote(change['try_with'])}" for change in found["proposal"]["changes"])
+    assert (await client.get(path + tries))["allowed"] is True
+    wrong = await client.get("/api/security/explain?principal=usr:x&capability=plugin:manage", status=400)
+    assert "did you mean 'user'" in wrong["error"]
 
 
 async def test_the_console_reads_the_policy_anew_and_hears_of_a_mistake(tmp_path: Path) -> None:
