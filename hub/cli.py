@@ -374,6 +374,8 @@ class one_line_for_failures:
 
         if isinstance(error, AetherraError):
             click.echo(f"aether: {' '.join(error.message.split())}", err=True)
+            if "hint" in error.details:
+                click.echo(f"to learn more: {error.details['hint']}", err=True)
             sys.exit(NOT_RUNNING if error.code == "HUB_NOT_RUNNING" else FAILED)
 
 

@@ -60,7 +60,8 @@ class Chain(msgspec.Struct, frozen=True):
 class Decision(msgspec.Struct, frozen=True):
     """The answer to one question about a right, with its reason: which rule, in which file and line.
 
-    A yes that is `audited` is put on record before what it allows happens; `policy` is the hash of what decided.
+    A yes that is `audited` is put on record before what it allows happens; `policy` is the hash of what decided, and
+    `hint` how to learn more, where the one who decides knows a way.
     """
 
     allowed: bool
@@ -70,6 +71,7 @@ class Decision(msgspec.Struct, frozen=True):
     effect: Effect = "irreversible"
     audited: bool = False
     policy: str = ""
+    hint: str = ""
 
 
 class Denial(msgspec.Struct, frozen=True):
@@ -198,6 +200,7 @@ class Gate:
                 "chain": str(chain),
                 "reason": decision.reason,
                 "source": decision.source,
+                **({"hint": decision.hint} if decision.hint else {}),
             },
         )
 

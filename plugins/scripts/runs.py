@@ -13,13 +13,15 @@ import msgspec
 
 from kernel import AetherraError, Caller, Context, Job, Overloaded, ServiceUnavailable, StorageError, WorkerLost
 
-from .faults import failure_of_run, fault
+from .faults import DENIAL, failure_of_run, fault
 from .gateway import Gateway
 from .library import Library
 
 MESSAGE_MOST = 8 * 1024
 """Characters of one log record that are kept."""
 BATCH = 200
+DENIALS_KEPT = 100
+"""Rights of which a run remembers why they were refused."""
 AGAIN_S = 1.0
 """How long until another attempt to record what the store refused."""
 
@@ -60,6 +62,7 @@ class State(TypedDict):
     telling: asyncio.Task[None] | None
     begun: asyncio.Event
     job: Job | None
+    denied: dict[str, dict[str, Any]]
 
 
 def begin(execution: dict[str, Any], name: str) -> State:
@@ -82,6 +85,7 @@ def begin(execution: dict[str, Any], name: str) -> State:
         telling=None,
         begun=asyncio.Event(),
         job=None,
+        denied={},
     )
 
 
@@ -146,6 +150,13 @@ class Run:
             data, topic = {"level": "warning", "message": "the log is full, later records are dropped"}, "job.log"
         self.state["lines"].append({"topic": topic, "data": data})
         self._flush_soon()
+
+    def refused(self, denial: dict[str, Any]) -> None:
+        """Keep why a right was refused: a script is told which, and whoever started it also why."""
+        word = denial.get("capability")
+        denied = self.state.setdefault("denied", {})  # a generation before this one kept none
+        if isinstance(word, str) and (word in denied or len(denied) < DENIALS_KEPT):
+            denied[word] = {name: denial[name] for name in DENIAL if name in denial}
 
     # The worker's side -------------------------------------------------------------------------------------------
 
@@ -283,7 +294,7 @@ class Run:
         if outcome.private:
             self._own.log.error("job %s: the runtime failed: %s", self.id, outcome.private)
         if outcome.state == "failed":
-            await self.finish("failed", None, failure_of_run(outcome.error))
+            await self.finish("failed", None, failure_of_run(outcome.error, self.state.get("denied", {})))
         else:
             await self.finish(outcome.state, outcome.result)
 

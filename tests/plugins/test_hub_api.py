@@ -6,6 +6,7 @@ import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import pytest_asyncio
@@ -85,7 +86,9 @@ class Scripts:
         return []
 
     @needs("script:check")
-    async def check(self, ctx: Context, source: str | None, name: str | None) -> dict[str, Any]:
+    async def check(
+        self, ctx: Context, source: str | None, name: str | None, principal: str | None
+    ) -> dict[str, Any]:
         return {}
 
 @scripts.service("executions")
@@ -282,6 +285,17 @@ async def test_the_policy_snapshot_has_exactly_the_documented_keys(reader: Clien
     assert snapshot["capabilities"]["allow"]["core:*"] == ["*"]
     assert set(snapshot["network"]) == {"allowlist", "denylist"}
     await reader.get("/api/security/policy/meta", status=403)
+    await reader.get("/api/security/files", status=403)
+
+
+async def test_a_decision_is_explained_and_what_is_supposed_is_in_the_query(reader: Client) -> None:
+    path = "/api/security/explain?principal=user:local&capability=plugin:manage&through=script:a.aether"
+    found = await reader.get(path)
+    assert [one["member"] for one in found["members"]] == ["user:local", "script:a.aether"]
+    tries = "".join(f"&with={quote(change['try_with'])}" for change in found["proposal"]["changes"])
+    assert (await reader.get(path + tries))["allowed"] is True
+    wrong = await reader.get("/api/security/explain?principal=usr:x&capability=plugin:manage", status=400)
+    assert "did you mean 'user'" in wrong["error"]
 
 
 async def test_the_console_reads_the_policy_anew_and_hears_of_a_mistake(tmp_path: Path) -> None:
