@@ -18,8 +18,8 @@ from hub.binding import Door
 from hub.dispatch import TOKEN_ONLY, Endpoint
 from hub.errors import SHAPES, STATUS_OF_CODE, status_of
 from hub.fanout import Notice, Wire
-from hub.schemas import Components, Schema, module_name, with_default
 from hub.rates import AIMOS, RATE_HEADERS
+from hub.schemas import Components, Schema, module_name, with_default
 from hub.settings import HubSettings
 from hub.sse import RESUME_PARAMETER
 from kernel import (
