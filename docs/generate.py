@@ -244,6 +244,39 @@ def doors() -> str:
     return table(("door", "what it makes"), iter(rows))
 
 
+UNPROVEN = ("elsewhere", "demoted", "expired", "revoked")
+"""Kinds of caller of whom nobody knows who they are."""
+
+
+def authorisation() -> str:
+    """Who may call which route, from the table that the tests hold against a running hub."""
+    levels = tomllib.loads((ROOT / "tests" / "authorisation.toml").read_text())
+    kinds = {
+        "none": "no token, here",
+        "elsewhere": "no token, elsewhere",
+        "user": "user",
+        "other": "another user",
+        "admin": "admin",
+        "demoted": "demoted",
+        "expired": "expired",
+        "revoked": "revoked",
+        "service": "service token",
+        "agent": "agent",
+    }
+
+    def shown(level: str, kind: str) -> str:
+        if kind in levels[level]["let_in"]:
+            return "✓"
+        return "401" if kind in UNPROVEN or (kind, level) == ("none", "token") else "403"
+
+    rows = (
+        (f"`{route}`", *(shown(level, kind) for kind in kinds))
+        for level, expected in levels.items()
+        for route in sorted(expected["routes"], key=lambda route: route.split()[1])
+    )
+    return table(("route", *kinds.values()), rows)
+
+
 def checks() -> str:
     """The battery's checks, with what holds where each passes."""
     return table(("check", "it passes when"), ((f"`{name}`", about) for name, about in CHECKS.items()))
@@ -261,6 +294,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "host-functions": host_functions,
     "doors": doors,
     "checks": checks,
+    "authorisation": authorisation,
     "metrics": metrics,
     "http": http,
 }

@@ -170,12 +170,13 @@ def answers(shown: str, said: str) -> bool:
 
 
 @pytest.mark.timeout(300)
-async def test_the_path_to_a_first_plugin_can_be_followed_literally(tmp_path: Path, need) -> None:
+@pytest.mark.parametrize(("page", "least"), [("plugins.md", 13), ("security.md", 5)])
+async def test_the_steps_of_a_page_can_be_followed_literally(tmp_path: Path, need, page: str, least: int) -> None:
     need("curl")
     async with hub_process(tmp_path / "home") as hub:
         (hub.home / ".venv").symlink_to(sys.prefix)
-        followed = steps(ROOT / "docs" / "plugins.md")
-        assert len(followed) > 12
+        followed = steps(ROOT / "docs" / page)
+        assert len(followed) >= least
         for command, shown in followed:
             said = ""
             try:
