@@ -14,6 +14,5 @@ aimos_api = Plugin(
     version="1.0.0",
     description="The AIMOS API: accounts under /api/auth.",
     category="api",
-    requires={"login": ">=1.0"},
 )
 authentication.add(aimos_api)
