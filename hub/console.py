@@ -16,7 +16,7 @@ from rich.text import Text
 
 from hub.first_steps import command_line, of_home
 from hub.home import socket_path
-from kernel import AetherraError, ServiceUnavailable
+from kernel import AetherraError, Config, ServiceUnavailable
 
 LINE_BYTES = 16 * 1024 * 1024
 """The longest line of a stream, and so the largest event, that is read."""
@@ -25,10 +25,14 @@ NOT_RUNNING = "HUB_NOT_RUNNING"
 
 
 class HubTerminal:
-    """The terminal that a verb runs in: `async with HubTerminal(home, json=False) as terminal:`."""
+    """The terminal that a verb runs in: `async with HubTerminal(home, json=False) as terminal:`.
 
-    def __init__(self, home: Path, *, json: bool) -> None:
+    A plugin's verb is given the settings as well; one of the hub itself reads none, to work beside a wrong file.
+    """
+
+    def __init__(self, home: Path, *, json: bool, config: Config | None = None) -> None:
         self._home = home
+        self._config = config
         self._json = json
         self._console = Console(soft_wrap=True)
         self._session: aiohttp.ClientSession | None = None
@@ -37,6 +41,13 @@ class HubTerminal:
     def home(self) -> Path:
         """The hub's HOME."""
         return self._home
+
+    @property
+    def config(self) -> Config:
+        """The settings that count for this command line."""
+        if self._config is None:
+            raise RuntimeError("this verb was started without settings")
+        return self._config
 
     @property
     def json(self) -> bool:

@@ -22,8 +22,18 @@ from kernel import BadInput, Command, Config, Parameter, load_commands
 
 
 def plugin_verbs(config: Config) -> dict[str, click.Command]:
-    """Return the verbs of the plugins in the folders of `config`, by name."""
-    return {name: build(owned.item, config) for name, owned in load_commands(config).items()}
+    """Return the verbs of the plugins in the folders of `config`, by name; those of two words are in groups."""
+    verbs: dict[str, click.Command] = {}
+    for owned in load_commands(config).values():
+        verb, group = build(owned.item, config), owned.item.group
+        if group is None:
+            verbs[owned.item.name] = verb
+        else:
+            held = verbs.setdefault(group, click.Group(group))
+            assert isinstance(held, click.Group)  # load_commands gives no word to both
+            held.add_command(verb)
+            held.help = f"Verbs: {', '.join(sorted(held.commands))}."
+    return verbs
 
 
 def build(command: Command, config: Config) -> click.Command:
@@ -37,7 +47,7 @@ def build(command: Command, config: Config) -> click.Command:
             sys.exit(status)
 
     return click.Command(
-        command.name,
+        command.name.rpartition(" ")[2],
         params=[*parameters, json_flag],
         callback=run,
         help=command.description,
@@ -58,7 +68,7 @@ async def _run(command: Command, config: Config, as_json: bool, given: Mapping[s
     except BadInput as error:
         raise click.UsageError(error.message) from None
     home = config.paths.home
-    async with HubTerminal(home, json=as_json) as terminal:
+    async with HubTerminal(home, json=as_json, config=config) as terminal:
         if not command.offline:
             return await command.fn(terminal, **arguments)
         config.paths.prepare()

@@ -34,6 +34,11 @@ class Terminal(Protocol):
         ...
 
     @property
+    def config(self) -> Config:
+        """The settings that count for this command line: its folders above all."""
+        ...
+
+    @property
     def json(self) -> bool:
         """True when the user asked for `--json`: print data, no tables."""
         ...
@@ -75,13 +80,27 @@ class Terminal(Protocol):
 def load_commands(config: Config) -> dict[str, Owned[Command]]:
     """Return the verbs of bundled plugins and of trusted folders, by name, each with its plugin's name as owner.
 
-    Only imports: no store, no policy, no hub. A plugin that cannot be loaded is logged and left out.
+    Only imports: no store, no policy, no hub. A plugin that cannot be loaded is logged and left out, and so is a verb
+    whose name is that of a group which others have made, or the other way round.
     """
     found: dict[str, Owned[Command]] = {}
+    groups: dict[str, str] = {}
     for contribution in _contributions(config):
         for command in contribution.commands:
-            found.setdefault(command.name, Owned(command, contribution.name))
+            verb = found.get(command.group or "")
+            if verb is not None:
+                _left_out(command, contribution.name, f"`aether {verb.item.name}` of {verb.owner} is a verb, no group")
+            elif command.name in groups:
+                _left_out(command, contribution.name, f"{groups[command.name]} has made it a group")
+            else:
+                if command.group is not None:
+                    groups.setdefault(command.group, contribution.name)
+                found.setdefault(command.name, Owned(command, contribution.name))
     return found
+
+
+def _left_out(command: Command, plugin: str, why: str) -> None:
+    log.warning("the verb `aether %s` of %s is left out: %s", command.name, plugin, why)
 
 
 def load_settings(config: Config) -> None:

@@ -154,10 +154,17 @@ class Command(msgspec.Struct, frozen=True):
     """A verb of the `aether` command: run in the terminal's process, it speaks to the hub through a `Terminal`."""
 
     name: str
+    """A word, or a group and a word: `policy explain`."""
     fn: Callable[..., Awaitable[int | None]]
     signature: Signature
     description: str = ""
     offline: bool = False
+
+    @property
+    def group(self) -> str | None:
+        """The first word of a name of two: the group that the verb stands in."""
+        first, space, _ = self.name.partition(" ")
+        return first if space else None
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -243,6 +250,7 @@ class Table(msgspec.Struct, frozen=True):
         services: dict[str, Owned[Service]] = {}
         commands: dict[str, Owned[Command]] = {}
         topics: dict[str, str] = {}
+        groups: dict[str, Owned[Command]] = {}
         gauges: dict[str, Owned[Metric]] = {}
         decider: Owned[Callable[..., Any]] | None = None
         auditor: Owned[Callable[..., Any]] | None = None
@@ -259,6 +267,8 @@ class Table(msgspec.Struct, frozen=True):
                 _claim(services, service.name, Owned(service, owner), f"the service {service.name}")
             for command in contribution.commands:
                 _claim(commands, command.name, Owned(command, owner), f"the command `aether {command.name}`")
+                if command.group is not None:
+                    groups.setdefault(command.group, Owned(command, owner))
             for metric in contribution.metrics:
                 if metric.read is not None:
                     _claim(gauges, metric.name, Owned(metric, owner), f"the metric {metric.name}")
@@ -277,6 +287,8 @@ class Table(msgspec.Struct, frozen=True):
                 if trusts is not None:
                     raise _clash("the decision about trusted folders", trusts.owner.plugin, owner.plugin)
                 trusts = Owned(contribution.trusts, owner)
+        for word in groups.keys() & commands.keys():
+            raise _verb_and_group(commands[word], groups[word])
         return cls(
             version=version,
             owners=members,
@@ -306,6 +318,15 @@ def _claim(taken: dict[K, Owned[Any]], key: K, owned: Owned[Any], what: str) -> 
     held = taken.setdefault(key, owned)
     if held is not owned:
         raise _clash(what, held.owner.plugin, owned.owner.plugin)
+
+
+def _verb_and_group(verb: Owned[Command], group: Owned[Command]) -> ContractError:
+    owners = [verb.owner.plugin, group.owner.plugin]
+    return ContractError(
+        f"`aether {verb.item.name}` of {owners[0]} is a verb, and `aether {group.item.name}` of {owners[1]} makes it a "
+        "group; rename one of them",
+        details={"claim": f"the command `aether {verb.item.name}`", "plugins": owners},
+    )
 
 
 def _clash(what: str, first: str, second: str) -> ContractError:

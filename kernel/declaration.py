@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -50,6 +51,9 @@ ARGUMENTS: Mapping[str, tuple[str, ...]] = {
 """What the kernel calls each single function with."""
 
 
+_VERB = re.compile(r"[a-z][a-z0-9_-]*( [a-z][a-z0-9_-]*)?")
+
+
 def listed(hook: str, results: Iterable[Any]) -> tuple[Any, ...]:
     """Return what a hook's implementations gave, as one tuple; raise `ContractError` for anything of another kind."""
     kind = KINDS[hook]
@@ -84,6 +88,12 @@ def check(contribution: Contribution) -> None:
     for metric in contribution.metrics:
         _check_metric(metric)
     _once("metric", (metric.name for metric in contribution.metrics))
+    for command in contribution.commands:
+        if not _VERB.fullmatch(command.name):
+            raise ContractError(
+                f"the command {command.name!r:.80}: expected a word, or a group and a word, of a-z, 0-9, - and _",
+                details={"place": place_of(command.fn)},
+            )
     for what, arguments in ARGUMENTS.items():
         fn = getattr(contribution, what)
         if fn is not None:

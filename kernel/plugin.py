@@ -353,7 +353,11 @@ class Plugin:
         return collect
 
     def command(self, name: str, *, offline: bool = False) -> Callable[[F], F]:
-        """Add the verb `aether name`: called with (terminal, options), it returns an exit status or None for 0."""
+        """Add the verb `aether name`: called with (terminal, options), it returns an exit status or None for 0.
+
+        A name of two words, such as `policy explain`, makes it a verb of the group `aether policy`, to which other
+        plugins may add theirs.
+        """
 
         self._named("command", name, '"name"')
 
