@@ -1,15 +1,18 @@
-"""The hub's log: one JSON object a line on standard error, bounded, so that nothing in a message can forge a line."""
+"""The hub's log: one JSON object a line on standard error, bounded, without secrets; no message forges a line."""
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 
 import msgspec
 
-from kernel import iso
+from kernel import iso, redactions
 
 RECORD_BYTES = 8 * 1024
+LOOKED_AT = 64 * 1024
+"""Characters of a message, or of a traceback, that are looked at for secrets; only of these something is kept."""
 
 
 class JsonLines(logging.Formatter):
@@ -21,10 +24,11 @@ class JsonLines(logging.Formatter):
             "time": iso(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage()[: RECORD_BYTES // 4],
+            "message": redactions.text(record.getMessage()[:LOOKED_AT])[: RECORD_BYTES // 4],
         }
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)[-RECORD_BYTES // 2 :]
+            traceback = self.formatException(record.exc_info)[-LOOKED_AT:]
+            line["exception"] = redactions.text(traceback)[-RECORD_BYTES // 2 :]
         encoded = msgspec.json.encode(line)
         if len(encoded) > RECORD_BYTES:
             line.pop("exception", None)
@@ -34,7 +38,8 @@ class JsonLines(logging.Formatter):
 
 
 def log_to_stderr(level: int = logging.INFO) -> None:
-    """Send every log record of the process to standard error."""
+    """Send every log record of the process to standard error; what our own variables hold of secrets is in none."""
+    redactions.register_environment(os.environ)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)
