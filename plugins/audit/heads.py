@@ -98,13 +98,15 @@ def written(signed: Signed) -> str:
 
 
 def read(text: bytes) -> Iterator[tuple[int, Signed | None]]:
-    """Yield the number of each line of a heads' file and the head, or None for what is none."""
-    for number, row in enumerate(text.splitlines(), 1):
+    """Yield the number of each line of a heads' file and the head, or None for what is none, or written otherwise."""
+    for number, row in enumerate(text.removesuffix(b"\n").split(b"\n") if text else (), 1):
         try:
             value: Any = json.loads(row)
-            yield number, msgspec.convert(value, Signed)
+            head = msgspec.convert(value, Signed)
         except (ValueError, RecursionError, msgspec.ValidationError):
             yield number, None
+            continue
+        yield number, head if written(head).encode() == row + b"\n" else None
 
 
 def add_to_file(file: Path, heads: Iterable[Signed]) -> None:

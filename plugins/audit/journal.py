@@ -36,23 +36,23 @@ class Journal:
         self._segment = segment
         self.last = 0
         """The number of the last record in the files."""
+        self.mended = ""
+        """What was mended at the end of the files, until somebody tells of it."""
         self._first = 0
         self._dirty: set[Path] = set()
 
-    def open(self) -> str | None:
-        """Find the end of the files; return what was mended there: a line that a crash had torn.
+    def open(self) -> None:
+        """Find the end of the files, and take away a line there that a crash had torn.
 
         Raises `OSError`, also where the last line is whole and no record: then somebody else wrote it.
         """
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        mended = None
         for first, path in reversed(segments(self._folder)):
-            mended = _mend(path) or mended
+            self.mended = _mend(path) or self.mended
             if path.stat().st_size:
                 self._first, self.last = first, _last_number(path)
-                return mended
+                return
             path.unlink()  # there was nothing but a torn line
-        return mended
 
     def write(self, rows: Sequence[tuple[int, str]]) -> None:
         """Append lines by their numbers, which go on from `last`; raise `OSError`."""
@@ -90,7 +90,7 @@ def _append(path: Path, lines: Iterable[str]) -> None:
         out.write("".join(f"{line}\n" for line in lines).encode())
 
 
-def _mend(path: Path) -> str | None:
+def _mend(path: Path) -> str:
     with path.open("r+b") as file:
         size = file.seek(0, os.SEEK_END)
         start = max(0, size - TAIL)
@@ -98,7 +98,7 @@ def _mend(path: Path) -> str | None:
         tail = file.read()
         whole = tail.rfind(b"\n") + 1
         if whole == len(tail):
-            return None
+            return ""
         file.truncate(start + whole)
     return f"{path.name}: {len(tail) - whole} bytes of a torn line were taken away; it is written again"
 

@@ -14,7 +14,7 @@ PAGE = 500
 """Records on one page at most."""
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=PAGE)]
-Before = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+Before = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
 Outcome = Literal["ok", "denied", "failed"]
 

@@ -31,7 +31,11 @@ BATCH = 500
 PRUNE_ROWS = 1_000
 """Rows that one transaction deletes at most."""
 RETRY_S = 5.0
-"""When a file that could not be written is tried again."""
+"""When a file of records that could not be written is tried again."""
+HEADS_RETRY_S = 60.0
+"""The same for the file of heads."""
+HEADS_BROUGHT = 10_000
+"""Heads that a new file of heads gets of those signed before."""
 
 
 class Trail:
@@ -39,6 +43,10 @@ class Trail:
 
     def __init__(self) -> None:
         self.waiting = 0
+        self.next_head_at: float | None = None
+        """When the next head is due, in monotonic seconds; None while one is signed or old records leave."""
+        self.in_threads = 0
+        """Pieces of work with files that are under way."""
         self.repeats = Repeats(1)
         self._problems: dict[str, str] = {}
         """What does not work, by what: the table, the file, the heads."""
@@ -143,9 +151,10 @@ class Trail:
         """Write to the file what the table has beyond it."""
         async with self._file_busy:
             if not self._journal.last:
-                mended = await self._in_thread(self._journal.open)
-                if mended is not None:
-                    self.ctx.log.warning("audit: %s", mended)
+                await self._in_thread(self._journal.open)
+            if self._journal.mended:
+                self.ctx.log.warning("audit: %s", self._journal.mended)
+                self._journal.mended = ""
             last, _ = self.head()
             if last < self._journal.last:
                 raise OSError(
@@ -164,10 +173,14 @@ class Trail:
     async def sign_heads(self) -> None:
         """Sign the head every now and then, and let whole segments of old records go, for ever."""
         await self._tried("chain", self._compare_head)
-        await self._tried("heads", self._bring_heads_over)
+        signed = await self._tried("heads", self._write_heads)
         while True:
-            await self.ctx.clock.sleep(self._settings.head_every_s)
-            await self._tried("heads", self.sign_head)
+            every_s, clock = self._settings.head_every_s, self.ctx.clock
+            wait_s = every_s if signed else min(every_s, HEADS_RETRY_S)
+            self.next_head_at = clock.monotonic() + wait_s
+            await clock.sleep(wait_s)
+            self.next_head_at = None
+            signed = await self._tried("heads", self.sign_head)
             await self._tried("pruning", self.prune)
 
     async def end_windows(self) -> None:
@@ -197,11 +210,14 @@ class Trail:
     async def _in_thread(self, work: Callable[[], T]) -> T:
         """Run it to its end even when we are cancelled: two writers at once would tear the file."""
         running = asyncio.ensure_future(asyncio.to_thread(work))
+        self.in_threads += 1
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
             await asyncio.wait([running])
             raise
+        finally:
+            self.in_threads -= 1
 
     # Heads and cuts ----------------------------------------------------------------------------------------------
 
@@ -219,11 +235,12 @@ class Trail:
         seq, digest = self.head()
         newest = self.ctx.store.one("SELECT max(seq) AS seq FROM audit__heads")
         if newest is not None and newest["seq"] is not None and newest["seq"] >= seq:
+            await self._write_heads()
             return
         await self.catch_up()
         await self._in_thread(self._journal.sync)
         signed = signer.sign("head", seq, digest, iso(self.ctx.clock.now()))
-        await self._in_thread(partial(add_to_file, self.heads_file, [signed]))
+        await self._write_heads(signed)
         await self.ctx.store.write(partial(_insert, "INSERT INTO audit__heads VALUES (?, ?, ?, ?, ?)", signed))
 
     async def _compare_head(self) -> None:
@@ -234,10 +251,11 @@ class Trail:
             if row is None or row["hash"] != signed["hash"]:
                 raise ValueError(f"record {signed['seq']} is not the one that was signed; see `aether audit verify`")
 
-    async def _bring_heads_over(self) -> None:
-        """Write to the file of heads those it lacks: it is another one than before, or was out of reach."""
-        rows = await self.ctx.store.query("SELECT * FROM audit__heads ORDER BY seq DESC LIMIT 10000", limit=10_000)
-        heads = [Signed(**dict(row)) for row in reversed(rows)]
+    async def _write_heads(self, *new: Signed) -> None:
+        """Write to the file of heads the new one, after those it lacks: it may be another file than before."""
+        statement = "SELECT * FROM audit__heads ORDER BY seq DESC LIMIT ?"
+        rows = await self.ctx.store.query(statement, (HEADS_BROUGHT,), limit=HEADS_BROUGHT)
+        heads = [*(Signed(**dict(row)) for row in reversed(rows)), *new]
         if heads:
             await self._in_thread(partial(add_to_file, self.heads_file, heads))
 

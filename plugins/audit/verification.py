@@ -85,11 +85,21 @@ class Verification:
     # Heads -------------------------------------------------------------------------------------------------------
 
     def _read_heads(self, connection: sqlite3.Connection) -> None:
-        kept = [Signed(**dict(row)) for row in connection.execute("SELECT * FROM audit__heads ORDER BY seq")]
-        for head in kept:
-            self._take_head(head, "the table of heads")
+        kept = []
+        for row in connection.execute("SELECT * FROM audit__heads ORDER BY seq"):
+            head = self._signed(row, "the table of heads")
+            if head is not None:
+                kept.append(head)
+                self._take_head(head, "the table of heads")
         for file in self._heads:
             self._read_heads_file(file, kept)
+
+    def _signed(self, row: sqlite3.Row, where: str) -> Signed | None:
+        try:
+            return msgspec.convert(dict(row), Signed)
+        except msgspec.ValidationError as error:
+            self.verdict.wrong(where, row["seq"], f"what stands for record {row['seq']} cannot be read: {error}")
+            return None
 
     def _read_heads_file(self, file: Path, kept: Sequence[Signed]) -> None:
         if not file.exists():
@@ -98,6 +108,7 @@ class Verification:
             return
         content = file.read_bytes()[:HEADS_BYTES]
         there: set[Signed] = set()
+        kept_ones = set(kept)
         before = 0
         for number, head in read(content):
             where = f"{file.name}:{number}"
@@ -109,6 +120,8 @@ class Verification:
             before = head.seq
             there.add(head)
             self._take_head(head, where)
+            if kept and kept[0].seq < head.seq < kept[-1].seq and head not in kept_ones:
+                self.verdict.wrong("the table of heads", head.seq, f"the head of record {head.seq} is not in the table")
         if content and not content.endswith(b"\n"):
             self.verdict.wrong(file.name, None, "the last line has no end")
         for head in kept:
@@ -132,7 +145,9 @@ class Verification:
         row = connection.execute("SELECT * FROM audit__cuts ORDER BY seq DESC LIMIT 1").fetchone()
         if row is None:
             return None
-        cut = Signed(**dict(row))
+        cut = self._signed(row, "the table of cuts")
+        if cut is None:
+            return None
         if not holds(cut, "cut", self._keys):
             self.verdict.wrong("the table of cuts", cut.seq, "the cut is not signed by a key that is trusted")
         self._cut = cut.seq
@@ -175,15 +190,18 @@ class Verification:
             if digest != row["hash"]:
                 verdict.wrong(where, seq, f"record {seq} is not the one whose hash was signed")
         file.compare(seq, line(row["record"], row["hash"]))
-        verdict.last, verdict.hash = seq, row["hash"]
+        verdict.last, verdict.hash = seq, str(row["hash"])
 
 
 def _wrong_row(row: sqlite3.Row, previous: str) -> str | None:
     text = row["record"]
     if not isinstance(text, str) or not isinstance(row["hash"], str):
         return "the record is no text"
-    if linked(previous, text) != row["hash"]:
-        return "its hash does not follow from the record and the hash before it"
+    try:
+        if linked(previous, text) != row["hash"]:
+            return "its hash does not follow from the record and the hash before it"
+    except ValueError:
+        return "the hash before it is none"
     try:
         record: Any = json.loads(text)
         if canonical(record) != text or record["seq"] != row["seq"]:
