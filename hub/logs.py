@@ -15,6 +15,11 @@ LOOKED_AT = 64 * 1024
 """Characters of a message, or of a traceback, that are looked at for secrets; only of these something is kept."""
 
 
+# JSON lets these stand as they are; a terminal that shows the log obeys some, and turns text around at others.
+_UNSEEN = (*range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_ESCAPES = {letter: f"\\u{letter:04x}" for letter in _UNSEEN}
+
+
 class JsonLines(logging.Formatter):
     """Formats a record as one line of JSON of at most 8 KiB; what is cut first is the traceback's beginning."""
 
@@ -29,12 +34,16 @@ class JsonLines(logging.Formatter):
         if record.exc_info:
             traceback = self.formatException(record.exc_info)[-LOOKED_AT:]
             line["exception"] = redactions.text(traceback)[-RECORD_BYTES // 2 :]
-        encoded = msgspec.json.encode(line)
-        if len(encoded) > RECORD_BYTES:
+        text = _encoded(line)
+        if len(text.encode()) > RECORD_BYTES:
             line.pop("exception", None)
             line["message"] = line["message"][:500]
-            encoded = msgspec.json.encode(line)
-        return encoded.decode()
+            text = _encoded(line)
+        return text
+
+
+def _encoded(line: dict[str, str]) -> str:
+    return msgspec.json.encode(line).decode().translate(_ESCAPES)
 
 
 def log_to_stderr(level: int = logging.INFO) -> None:

@@ -44,7 +44,8 @@ class Redactions:
 
     def __init__(self) -> None:
         self._values: dict[str, None] = {}
-        self._forms: tuple[str, ...] = ()
+        self._forms: tuple[str, ...] | None = ()
+        """The values as they may stand in a text; None while they are to be made anew."""
 
     def register(self, value: str) -> None:
         """Hide this value from now on, also as a URL has it; one shorter than `SHORTEST` is left out."""
@@ -54,13 +55,13 @@ class Redactions:
         self._values[value] = None
         while len(self._values) > REGISTERED:
             del self._values[next(iter(self._values))]
-        self._compile()
+        self._forms = None
 
     def forget(self, value: str) -> None:
         """Hide this value no longer: it opens nothing any more."""
         if value in self._values:
             del self._values[value]
-            self._compile()
+            self._forms = None
 
     def register_environment(self, environ: Mapping[str, str]) -> None:
         """Hide the values of our own variables whose names speak of tokens, passwords, secrets or keys."""
@@ -70,7 +71,7 @@ class Redactions:
 
     def text(self, text: str) -> str:
         """Return the text with `[redacted]` in place of every secret."""
-        for form in self._forms:
+        for form in self._forms if self._forms is not None else self._made():
             if form in text:
                 text = text.replace(form, HIDDEN)
         for mark in _MARKS:
@@ -96,7 +97,7 @@ class Redactions:
             return HIDDEN
         return self.data(value)
 
-    def _compile(self) -> None:
+    def _made(self) -> tuple[str, ...]:
         forms: dict[str, None] = {}
         for value in self._values:
             forms[value] = None
@@ -104,6 +105,7 @@ class Redactions:
             forms[value.encode("unicode_escape").decode()] = None
         # The longest first: one value may be the beginning of another.
         self._forms = tuple(sorted(forms, key=len, reverse=True))
+        return self._forms
 
 
 @cache
