@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import resource
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ import pytest
 from whole_hub import whole_hub
 
 from hub.logs import JsonLines
-from hub.serve import Server
+from hub.serve import Server, leave_no_core_file
 from kernel import Caller, Denied, redactions
 from kernel.testing import Recording
 
@@ -200,3 +201,12 @@ async def _audit(server: Server) -> list[Any]:
     await asyncio.sleep(0)
     rows = await server.kernel.store.query("audit", "SELECT record FROM audit__records")
     return [(json.dumps(json.loads(row["record"])),) for row in rows]
+
+
+def test_a_crash_of_the_hub_leaves_no_core_file() -> None:
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+    try:
+        leave_no_core_file()
+        assert resource.getrlimit(resource.RLIMIT_CORE)[0] == 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, before)
