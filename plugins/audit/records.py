@@ -83,8 +83,13 @@ def appending(record: dict[str, Any]) -> Any:
 
 def columns(record: dict[str, Any]) -> tuple[str, str, str, str]:
     """Return what a row has beside its record, to be found by: action, outcome, principal, capability."""
-    chain = record.get("chain", "")
-    return record["action"], record["outcome"], chain.partition(ARROW)[0], record.get("capability", "")
+    who = principal_of(record.get("chain", ""))
+    return record["action"], record["outcome"], who, record.get("capability", "")
+
+
+def principal_of(chain: str) -> str:
+    """Return who began a chain."""
+    return chain.partition(ARROW)[0]
 
 
 def page(

@@ -25,6 +25,8 @@ class Settings(msgspec.Struct, frozen=True):
     """For how long the same refusal again is only counted; then one more record says how often it came."""
     repeats_kept: Count = 1_000
     """Different refusals within that time that are told apart; all others are counted together."""
+    repeats_each: Count = 50
+    """The same for those of one principal, so that nobody's flood drives out what others did."""
     segment: Annotated[int, msgspec.Meta(ge=1_000)] = 10_000
     """Records in one file; old records leave by as many."""
     records_kept: Annotated[int, msgspec.Meta(ge=2_000)] = 1_000_000

@@ -47,7 +47,7 @@ class Trail:
         """When the next head is due, in monotonic seconds; None while one is signed or old records leave."""
         self.in_threads = 0
         """Pieces of work with files that are under way."""
-        self.repeats = Repeats(1)
+        self.repeats = Repeats(1, 1)
         self._problems: dict[str, str] = {}
         """What does not work, by what: the table, the file, the heads."""
         self._ctx: Context | None = None
@@ -60,7 +60,7 @@ class Trail:
     def open(self, ctx: Context) -> None:
         """Take records from here on."""
         self._ctx, self._settings = ctx, ctx.settings
-        self.repeats = Repeats(self._settings.repeats_kept)
+        self.repeats = Repeats(self._settings.repeats_kept, self._settings.repeats_each)
         self._journal = Journal(self.folder, self._settings.segment)
 
     @property

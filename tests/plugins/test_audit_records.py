@@ -240,14 +240,20 @@ async def test_the_same_refusal_again_is_counted_and_told_once_at_the_end_of_its
 
 
 async def test_refusals_of_ever_other_things_are_counted_together_beyond_a_bound(tmp_path: Path) -> None:
-    clock = TestClock()
-    async with house(tmp_path, clock, repeats_kept=10) as kernel:
+    clock, eve = TestClock(), Caller("user:eve", ("role:user",))
+    async with house(tmp_path, clock, repeats_kept=12, repeats_each=10) as kernel:
         for number in range(500):
             await refused(kernel, f"plugin:manage:p{number}")
-        assert len(await found(kernel, "capability.denied", limit=500)) == 10
-        await clock.advance(60)
+        for number in range(5):
+            await refused(kernel, f"plugin:manage:p{number}", eve)
         told = await found(kernel, "capability.denied", limit=500)
-        assert [r["details"] for r in told[10:]] == [{"different": True, "repeated": 490}]
+        assert [r["chain"] for r in told] == ["user:local"] * 10 + ["user:eve"] * 2
+        await clock.advance(60)
+        told = (await found(kernel, "capability.denied", limit=500))[12:]
+        assert [(r["chain"], r["details"]) for r in told] == [
+            ("user:local", {"different": True, "repeated": 490}),
+            ("user:eve", {"different": True, "repeated": 3}),
+        ]
 
 
 async def test_too_many_waiting_records_refuse_grants_and_only_count_refusals(tmp_path: Path) -> None:
