@@ -60,6 +60,8 @@ def _verified(terminal: Terminal, given: list[Path], keys: list[str]) -> Verdict
         trusted = [*keys, *([public_key(secret)] if secret.is_file() else [])]
     except ValueError as error:
         raise BadInput(f"{secret} holds no key: {error}") from None
+    except OSError as error:
+        raise StorageError(f"{secret}: {error.strerror}; --key names the public key instead") from None
     heads = list(dict.fromkeys([heads_file(paths.home, settings), *(file.absolute() for file in given)]))
     try:
         return Verification(paths.database, folder_of(paths.home), heads, trusted).run()
@@ -90,19 +92,11 @@ async def list_records(
     if terminal.json:
         terminal.print(page)
         return
-    head = ["record", "at", "action", "outcome", "who", "what", "reason"]
+    head = ["record", "at", "action", "outcome", "who", "what"]
     terminal.table(head, [_row(record) for record in page["records"]])
 
 
 def _row(record: dict[str, Any]) -> list[str]:
     details = " ".join(f"{name}={value}" for name, value in record["details"].items())
-    what = record["capability"] or details
-    return [
-        str(record["seq"]),
-        record["at"],
-        record["action"],
-        record["outcome"],
-        record["chain"],
-        what,
-        record["reason"],
-    ]
+    what = ": ".join(part for part in (record["capability"], record["reason"], details) if part)
+    return [str(record["seq"]), record["at"], record["action"], record["outcome"], record["chain"], what]

@@ -238,7 +238,8 @@ class Trail:
             await self._write_heads()
             return
         await self.catch_up()
-        await self._in_thread(self._journal.sync)
+        async with self._file_busy:
+            await self._in_thread(self._journal.sync)
         signed = signer.sign("head", seq, digest, iso(self.ctx.clock.now()))
         await self._write_heads(signed)
         await self.ctx.store.write(partial(_insert, "INSERT INTO audit__heads VALUES (?, ?, ?, ?, ?)", signed))

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 from click.testing import CliRunner
+from whole_hub import whole_hub
 
 from hub.verbs import plugin_verbs
 from kernel import AetherraError, AuditRecord, Caller, Denied, Kernel, Overloaded
@@ -530,3 +531,15 @@ async def test_a_verification_says_in_words_what_it_found(tmp_path: Path) -> Non
 async def test_a_home_without_an_audit_is_told(tmp_path: Path) -> None:
     done = await command(tmp_path, "verify")
     assert "there is no database" in str(done.exception)
+
+
+async def test_the_newest_records_are_listed_for_people_by_a_running_hub(tmp_path: Path) -> None:
+    async with whole_hub(tmp_path) as server:
+        await refused(server.kernel)
+        done = await command(tmp_path, "list", "--outcome", "denied")
+        assert done.exit_code == 0, done.output
+        head, row = done.output.splitlines()
+        assert head.split() == ["record", "at", "action", "outcome", "who", "what"]
+        assert "capability.denied  denied   user:local  plu" in row
+        told = await command(tmp_path, "list", "--json", "--limit", "1")
+        assert len(json.loads(told.output)["records"]) == 1
