@@ -20,7 +20,7 @@ from kernel.testing import Recording, TestClock, running_plugin
 CLOCK = Path(__file__).resolve().parents[2] / "examples" / "clock.py"
 ADA = Caller("user:ada", ("role:user",))
 
-ELSEWHERE = {"route", "put", "patch", "histogram", "manifest", "decider", "trusts"}
+ELSEWHERE = {"route", "put", "patch", "histogram", "manifest", "decider", "auditor", "trusts"}
 """`route`, `put`, `patch` and `histogram` are as their neighbours; two are for the plugin that decides alone."""
 
 
