@@ -138,14 +138,14 @@ class Checker:
     def _bind_all(self, body: tuple[Any, ...], scope: Scope, *, function: bool) -> None:
         """Binds what is declared in a block and, for the block of a function, all that is assigned in it."""
         for statement in body:
-            for name, kind in _declared(statement):
+            for name, kind in declared(statement):
                 scope.kinds[name] = kind
         if not function:
             return
         work = list(body)
         while work:
             node = work.pop()
-            for name in _assigned(node):
+            for name in assigned(node):
                 if scope.find(name) is None:
                     scope.kinds[name] = "name"
             if type(node) not in _FUNCTIONS and type(node) is not nodes.TextPhrase:
@@ -207,7 +207,7 @@ class Checker:
             inner.kinds.setdefault(entry.key, "name")
             self._field(entry)
         for statement in node.statements:
-            inner.kinds.update(_declared(statement))
+            inner.kinds.update(declared(statement))
         words = [entry for entry in node.fields if entry.key == "capabilities"]
         self._push([part for part in children(node) if part not in words], inner, False)
 
@@ -457,7 +457,7 @@ def _arguments(count: int) -> str:
     return f"{count} argument" if count == 1 else f"{count} arguments"
 
 
-def _declared(statement: Any) -> Iterator[tuple[str, Any]]:
+def declared(statement: Any) -> Iterator[tuple[str, Any]]:
     """The names that a statement binds in its own block."""
     kind = type(statement)
     if kind in (nodes.Function, nodes.Handler):
@@ -471,7 +471,7 @@ def _declared(statement: Any) -> Iterator[tuple[str, Any]]:
             yield name, "name"
 
 
-def _assigned(node: Any) -> Iterator[str]:
+def assigned(node: Any) -> Iterator[str]:
     """The names that a node binds in its function, as far as nothing further out has them."""
     kind = type(node)
     target: Any = None

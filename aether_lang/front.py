@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from .certainty import certain
 from .checker import capabilities, check
 from .compiler import compile_module
 from .errors import AetherError, Diagnostic
@@ -17,8 +18,8 @@ _OF_SOURCE: Final = frozenset({"source_kb", "brackets", "blocks"})
 
 
 def compiled(source: str, name: str, limits: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """`{ok, diagnostics}`, with `ok` true also `code`, `meta`, `capabilities`. Of `limits` those of the source count
-    here (18.1): `source_kb`, `brackets` and `blocks`; the others are those of a run."""
+    """`{ok, diagnostics}`, with `ok` true also `code`, `meta`, `capabilities`, and of those the `certain` ones. Of
+    `limits` those of the source count here (18.1): `source_kb`, `brackets`, `blocks`; the others are those of a run."""
     bounds = Limits(**{key: value for key, value in (limits or {}).items() if key in _OF_SOURCE})
     findings: list[Diagnostic] = []
     try:
@@ -31,6 +32,7 @@ def compiled(source: str, name: str, limits: Mapping[str, Any] | None = None) ->
                 "code": code,
                 "meta": Compiled(code).meta,
                 "capabilities": capabilities(module),
+                "certain": msgspec.to_builtins(certain(module)),
                 "diagnostics": msgspec.to_builtins(findings),
             }
     except AetherError as error:

@@ -12,12 +12,15 @@ from typing import Final
 from aiohttp import web
 
 from hub.answer import Answer, encode, header_lines
-from hub.auth import caller_of, caller_without_message
+from hub.auth import ANONYMOUS, Doorkeeper
 from hub.binding import Door, RequestDoor, SocketDoor
+from hub.client import Clients
 from hub.dispatch import Dispatch, Endpoint, Match, PathTable
 from hub.edge import Edge, preflight_headers
 from hub.errors import STOPPING_RETRY_S, body_of, failure_of
 from hub.limits import Connections, is_loopback
+from hub.rates import Rates
+from hub.reauthorisation import Reauthorisation
 from hub.settings import HubSettings
 from hub.sse import Streams
 from hub.system import own_endpoints
@@ -25,14 +28,18 @@ from hub.ws import Sockets
 from kernel import (
     SOCKET_METHOD,
     BadInput,
+    Caller,
     ConfigError,
+    Identity,
     Kernel,
     NotFound,
     Overloaded,
     Owned,
     Reading,
     Route,
+    ServiceUnavailable,
     Table,
+    Unauthenticated,
     counted,
     gauged,
     path_key,
@@ -123,6 +130,16 @@ FIGURES: tuple[Reading[Hub], ...] = (
         lambda hub: hub.sockets.cut,
     ),
     counted(
+        "aetherra_http_rate_limited_total",
+        "Requests that were one too many: [limits] requests_per_minute and its like",
+        lambda hub: hub.rates.refused,
+    ),
+    counted(
+        "aetherra_http_revoked_total",
+        "Streams and WebSockets ended since what let them in is not so any more",
+        lambda hub: hub.reauthorisation.ended,
+    ),
+    counted(
         "aetherra_http_sockets_refused_total",
         "WebSockets turned away: [hub] sockets, sockets_per_user",
         lambda hub: hub.sockets.refused,
@@ -138,8 +155,14 @@ class Hub:
         self.settings: HubSettings = kernel.config.hub
         self.insecure = check_bind(self.settings)
         self.edge = Edge(self.settings)
-        self.streams: Streams = Streams(kernel.bus, self.settings)
-        self.sockets: Sockets = Sockets(kernel, self.settings, self.streams.fanout)
+        self.clients = Clients(self.settings)
+        self.rates: Rates = Rates(kernel.config, kernel.clock)
+        self.doorkeeper = Doorkeeper(kernel, open_everywhere=self.insecure is not None)
+        self.reauthorisation: Reauthorisation = Reauthorisation(kernel, self.doorkeeper)
+        self.streams: Streams = Streams(kernel.bus, self.settings, self.reauthorisation)
+        self.sockets: Sockets = Sockets(
+            kernel, self.settings, self.streams.fanout, self.doorkeeper, self.reauthorisation
+        )
         self.connections: Connections | None = None
         self.dispatch = Dispatch(self.observe)
         self.in_flight: int = 0
@@ -211,8 +234,8 @@ class Hub:
         except Exception as error:
             # What a client sends after a handshake that was refused is no HTTP.
             response = refusal(error, match, close=self.stopping or match.upgrade)
-        if match.cors and isinstance(response, Answer):
-            for name, value in match.cors.items():
+        if (match.cors or match.rate) and isinstance(response, Answer):
+            for name, value in (*match.cors.items(), *match.rate.items()):
                 response.add_header(name, value)
         return response
 
@@ -229,14 +252,24 @@ class Hub:
             raise match.refusal
         if endpoint is None:
             return self._nothing_there(request, match)
-        if not endpoint.anonymous:
-            who = caller_without_message if match.upgrade else caller_of
-            match.caller = who(request, open_everywhere=self.insecure is not None)
+        match.address, match.local = self.clients.address(request)
+        match.identity = await self._identified(request, match, endpoint)
+        self.rates.take(match, match.identity or ANONYMOUS)
         answer = await endpoint.answer(request, match)
         if isinstance(answer, web.StreamResponse):
             return answer
         del endpoint  # with its generation, which a stream or socket may outlive
         return await answer(request, match)
+
+    async def _identified(self, request: web.Request, match: Match, endpoint: Endpoint) -> Identity | None:
+        if endpoint.anonymous:
+            return ANONYMOUS
+        try:
+            who = self.doorkeeper.identify_early if match.upgrade else self.doorkeeper.identify
+            return await who(request, match)
+        except Unauthenticated:
+            self.rates.take(match, None)
+            raise
 
     def _nothing_there(self, request: web.Request, match: Match) -> web.StreamResponse:
         if not match.allowed:
@@ -278,7 +311,7 @@ class Hub:
     def close(self) -> None:
         """Follow the kernel's table no longer."""
         self._undo()
-        self.sockets.forget()
+        self.reauthorisation.forget()
 
 
 HUB: Final = web.AppKey("HUB", Hub)
@@ -321,13 +354,25 @@ def refusal(error: Exception, match: Match, *, close: bool = False) -> Answer:
 
 
 def check_bind(settings: HubSettings) -> str | None:
-    """Return why the bind address is not safe, or None; refuse such an address unless a lab asked for it."""
-    if is_loopback(settings.host):
+    """Return why the bind address is shown red, or None: a lab takes whoever reaches it for a local user."""
+    if is_loopback(settings.host) or not settings.allow_insecure_bind:
         return None
-    if not settings.allow_insecure_bind:
-        raise ConfigError(
-            f"hub.host is {settings.host!r}: everyone who reaches that address could use this hub, since it has no "
-            "accounts yet. Use 127.0.0.1 and a reverse proxy with authentication, or, in a lab, set "
-            "AETHERRA_ALLOW_INSECURE_BIND=1"
-        )
     return f"open to everyone who reaches {settings.host}, without authentication (AETHERRA_ALLOW_INSECURE_BIND)"
+
+
+async def check_administrator(kernel: Kernel, settings: HubSettings) -> None:
+    """Raise `ConfigError` when others could reach this hub, and nobody could administer it but its own machine."""
+    if is_loopback(settings.host) or settings.allow_insecure_bind:
+        return
+    try:
+        users = kernel.context(Caller("core:hub")).service("users")
+        count = await users.administrators()
+    except ServiceUnavailable:
+        count = 0
+    if not count:
+        raise ConfigError(
+            f"hub.host is {settings.host!r}, which others reach, and this hub has no administrator. Make the first "
+            "one: set AETHERRA_ADMIN_USER and AETHERRA_ADMIN_PASSWORD for this start, or start it on 127.0.0.1 and run "
+            "`aether users add NAME --roles admin --roles user`. (In a lab, AETHERRA_ALLOW_INSECURE_BIND=1 opens it to "
+            "everybody.)"
+        )

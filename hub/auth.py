@@ -1,33 +1,31 @@
 """Credentials -> who is asking. Decides nothing about rights: that is the policy's.
 
-There are no tokens yet, so a credential cannot be verified, and what cannot be verified is refused rather than ignored.
+Only `Authorization: Bearer` is read; any other header with a credential is ignored by all code alike. Whom a token
+proves, a plugin says; a credential that proves nobody is refused rather than ignored.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Literal
 
 import msgspec
 from aiohttp import web
 from multidict import istr
 
+from hub.dispatch import TOKEN_ONLY, Match
 from hub.limits import Connection
-from kernel import BadInput, Caller, Unauthenticated
+from kernel import BadInput, Caller, Credential, Identity, Kernel, Unauthenticated
 
-LOCAL = Caller("user:local", roles=("role:user",))
+LOCAL = Identity(Caller("user:local", roles=("role:user",)))
 """Whoever reaches the hub from this machine without a token."""
 
-CONSOLE = Caller("core:console", roles=("role:admin",))
+CONSOLE = Identity(Caller("core:console", roles=("role:admin",)))
 """The hub's own user, vouched for by the system at the other end of `HOME/hub.sock`."""
 
-ANONYMOUS = Caller("anonymous")
+ANONYMOUS = Identity(Caller("anonymous"))
 """Whoever asks for what is public, whatever credential came along."""
 
-
-CANNOT = "this hub cannot verify tokens: accounts and tokens are not part of it yet"
-OR_COMMAND = "or use the `aether` command"
-
+AUTHORIZATION = istr("Authorization")
 PROTOCOLS = istr("Sec-WebSocket-Protocol")
 SUBPROTOCOL = "aetherra"
 """The one subprotocol of the hub's sockets: JSON in text messages. A client need not ask for it."""
@@ -41,47 +39,56 @@ TICKET = "ticket"
 URL_TOKENS = ("token", "access_token")
 """Query parameters that would carry a long-lived token into logs and histories; refused."""
 
-_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{1,4096}")
+TOKEN_CHARS = 8_100
+"""The longest token that is looked at; a longer line of a head is refused by the HTTP parser."""
+
+_TOKEN = re.compile(rf"[A-Za-z0-9._~+/=-]{{1,{TOKEN_CHARS}}}")
+_HEADER = re.compile(rf"[Bb][Ee][Aa][Rr][Ee][Rr] +({_TOKEN.pattern})")
 
 
-class Credential(msgspec.Struct, frozen=True):
-    """What somebody gave to say who they are; not verified yet."""
-
-    kind: Literal["token", "ticket"]
-    text: str
-
-    def __repr__(self) -> str:
-        return f"<Credential {self.kind}>"
-
-
-def caller_of(request: web.Request, *, open_everywhere: bool) -> Caller:
-    """Return who is asking, or raise `Unauthenticated`.
+class Doorkeeper:
+    """Tells who is asking, of a request or of a socket.
 
     `open_everywhere` is the lab's switch: whoever reaches an address that is not loopback counts as local, too.
     """
-    caller = caller_without_message(request, open_everywhere=open_everywhere)
-    if caller is None:
-        raise Unauthenticated("without a token the hub answers its own machine only, and it cannot verify tokens yet")
-    return caller
+
+    def __init__(self, kernel: Kernel, *, open_everywhere: bool) -> None:
+        self._kernel = kernel
+        self._open_everywhere = open_everywhere
+
+    async def identify(self, request: web.Request, match: Match) -> Identity:
+        """Return who is asking, or raise `Unauthenticated`."""
+        identity = await self.identify_early(request, match)
+        if identity is None:
+            raise Unauthenticated("this needs a token, sent as `Authorization: Bearer TOKEN`")
+        return identity
+
+    async def identify_early(self, request: web.Request, match: Match) -> Identity | None:
+        """Return who is asking, as `identify` does; None where nothing was said, and a socket's client still may."""
+        headers = request.headers
+        if AUTHORIZATION in headers:
+            return await self._kernel.identify(_credential_of_header(headers.getall(AUTHORIZATION), match.address))
+        connection = request.protocol
+        assert isinstance(connection, Connection)
+        if connection.console:
+            return CONSOLE
+        if match.dialect in TOKEN_ONLY and not match.upgrade:
+            return None
+        return LOCAL if match.local or self._open_everywhere else None
+
+    async def verify(self, credential: Credential) -> Identity:
+        """Return whom a credential proves; `Unauthenticated` when it proves nobody."""
+        return await self._kernel.identify(credential)
 
 
-def caller_without_message(request: web.Request, *, open_everywhere: bool) -> Caller | None:
-    """Return who is asking, as `caller_of` does; None where a socket's client may still say it in a message."""
-    if "Authorization" in request.headers:
-        raise Unauthenticated(f"{CANNOT}. From this machine, leave the Authorization header out, {OR_COMMAND}")
-    connection = request.protocol
-    assert isinstance(connection, Connection)
-    if connection.console:
-        return CONSOLE
-    return LOCAL if connection.loopback or open_everywhere else None
+def _credential_of_header(lines: list[str], address: str) -> Credential:
+    given = _HEADER.fullmatch(lines[0].strip()) if len(lines) == 1 else None
+    if given is None:
+        raise Unauthenticated("an Authorization header is given once, as `Bearer TOKEN`")
+    return Credential("token", given[1], address)
 
 
-async def verify(credential: Credential) -> Caller:
-    """Return whom a credential proves; `Unauthenticated` when it proves nobody."""
-    raise Unauthenticated(f"{CANNOT}. From this machine, open the socket without a {credential.kind}")
-
-
-def credential_of_handshake(request: web.Request) -> tuple[Credential | None, str | None]:
+def credential_of_handshake(request: web.Request, address: str) -> tuple[Credential | None, str | None]:
     """Return what the handshake of a socket gives as a credential, and the subprotocol to answer with.
 
     `BadInput` for a token in the URL, for two credentials, and for subprotocols that are not ours.
@@ -95,13 +102,13 @@ def credential_of_handshake(request: web.Request) -> tuple[Credential | None, st
                 details={"field": name},
                 code="TOKEN_IN_URL",
             )
-    given = [Credential("ticket", query[TICKET])] if TICKET in query else []
+    given = [Credential("ticket", query[TICKET], address)] if TICKET in query else []
     offered = [part.strip() for line in request.headers.getall(PROTOCOLS, ()) for part in line.split(",")]
     bearers = [protocol for protocol in offered if protocol.startswith(BEARER)]
     for bearer in bearers:
         if not _TOKEN.fullmatch(bearer[len(BEARER) :]):
             raise BadInput("the subprotocol bearer.TOKEN has characters that no token has", code="BAD_HANDSHAKE")
-    given += [Credential("token", bearer[len(BEARER) :]) for bearer in bearers]
+    given += [Credential("token", bearer[len(BEARER) :], address) for bearer in bearers]
     if len(given) > 1:
         raise BadInput("a socket is opened with one token or one ticket", code="BAD_HANDSHAKE")
     ours = [protocol for protocol in offered if protocol == SUBPROTOCOL]
@@ -114,7 +121,7 @@ def credential_of_handshake(request: web.Request) -> tuple[Credential | None, st
     return (given[0] if given else None), next(iter([*ours, *bearers]), None)
 
 
-def credential_of_message(text: str) -> Credential | None:
+def credential_of_message(text: str, address: str) -> Credential | None:
     """Return the credential of the message `{"type":"auth","token":...}`, None for any other message.
 
     `BadInput` for one without a token.
@@ -130,4 +137,4 @@ def credential_of_message(text: str) -> Credential | None:
     token = message.get("token")
     if not isinstance(token, str) or not _TOKEN.fullmatch(token):
         raise BadInput("an auth message has a `token`, a text", details={"field": "token"})
-    return Credential("token", token)
+    return Credential("token", token, address)

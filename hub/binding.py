@@ -16,9 +16,10 @@ from typing import Any
 from aiohttp import web
 
 from hub.answer import JSON, NO_STORE, Answer, check_reply_headers, encode, header_lines
-from hub.auth import ANONYMOUS, TICKET
+from hub.auth import TICKET
 from hub.conversation import HubSocket
 from hub.dispatch import Endpoint, Further, Label, Match, Media
+from hub.form import form_fields
 from hub.limits import read_body
 from hub.settings import HubSettings
 from hub.sse import RESUME_PARAMETER, Streams
@@ -28,10 +29,13 @@ from kernel import (
     SOCKET_METHOD,
     BadInput,
     Binder,
+    Chain,
     Context,
     ContractError,
     DeadlineExceeded,
     EventStream,
+    Grounds,
+    Identity,
     Kernel,
     Owned,
     Parameter,
@@ -43,6 +47,7 @@ STATUSES = (200, 599)
 """What a handler may answer with: anything less is no final answer."""
 JSON_BODY: Media = "application/json"
 RAW_BODY: Media = "application/octet-stream"
+FORM_BODY: Media = "application/x-www-form-urlencoded"
 QUERY_METHODS = frozenset({"GET", "HEAD", "DELETE"})
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -89,7 +94,14 @@ class Door(Endpoint):
 
     def __init__(self, owned: Owned[Route], kernel: Kernel, *, media: Media = JSON_BODY, in_query: bool = True) -> None:
         route = owned.item
-        super().__init__(route.method, route.path, dialect=route.dialect, public=route.public, media=media)
+        super().__init__(
+            route.method,
+            route.path,
+            dialect=route.dialect,
+            public=route.public,
+            anonymous=route.anonymous,
+            media=media,
+        )
         self._owned = owned
         self._kernel = kernel
         self._url = UrlFields(route, self.names, in_query=in_query)
@@ -130,12 +142,15 @@ class RequestDoor(Door):
         outside = [p for p in signature.parameters if p.field not in route.path_names]
         in_query = route.method in QUERY_METHODS
         raw = outside[0].name if len(outside) == 1 and outside[0].type is bytes and not in_query else None
-        super().__init__(owned, kernel, media=RAW_BODY if raw else JSON_BODY, in_query=in_query)
+        media = FORM_BODY if route.form else RAW_BODY if raw else JSON_BODY
+        super().__init__(owned, kernel, media=media, in_query=in_query)
         self._settings = settings
         self._streams = streams
         self._raw = raw
         self._body = (
-            None if in_query or raw else signature.part((p.field for p in outside), lax=False, extras=route.documented)
+            None
+            if in_query or raw
+            else signature.part((p.field for p in outside), lax=route.form, extras=route.documented)
         )
 
     @property
@@ -145,6 +160,9 @@ class RequestDoor(Door):
 
     async def answer(self, request: web.Request, match: Match) -> web.StreamResponse | Further:
         """Bind, run the handler within its deadline, and turn what it returns into a response."""
+        identity = match.identity
+        assert identity is not None
+        self._refuse_early(identity, match)
         arguments = self._url.bind(request, match)
         if self._body is not None:
             arguments.update(await self._from_body(request))
@@ -154,13 +172,14 @@ class RequestDoor(Door):
         own = self._owned.item.deadline_s
         seconds = self._settings.request_s if own is None else own
         streaming = self._owned.item.signature.streams
-        caller = ANONYMOUS if self.anonymous else match.caller
-        assert caller is not None
+        grounds = Grounds()
         ctx = kernel.context(
-            caller,
+            identity.caller,
             trace=match.request_id,
             deadline=None if streaming else clock.monotonic() + seconds,
             idempotency_key=_idempotency_key(request),
+            address=match.address,
+            grounds=grounds,
         )
         try:
             async with clock.timeout(seconds) as limit:
@@ -171,15 +190,23 @@ class RequestDoor(Door):
             bound = "[hub] request_s" if own is None else "the route's own bound"
             raise DeadlineExceeded(f"{self._owned.item.name} did not answer within {seconds:g} s ({bound})") from None
         if streaming:
-            return await self._streams.values(request, match, result)
+            return await self._streams.values(request, match, result, grounds)
         if isinstance(result, EventStream):
             match.endpoint = Label(self)
-            return partial(self._streams.events, stream=result)
+            return partial(self._streams.events, stream=result, grounds=grounds)
         return self._reply(result)
+
+    def _refuse_early(self, identity: Identity, match: Match) -> None:
+        """Refuse whoever lacks the right before any of the body is read; when the handler is entered, it is asked."""
+        gate, chain, needs = self._kernel.gate, Chain(identity.caller), self._owned.item.needs
+        if not gate.decide(chain, needs).allowed:
+            gate.check(chain, needs, trace=match.request_id, plugin=self.owner)
 
     async def _from_body(self, request: web.Request) -> dict[str, Any]:
         assert self._body is not None
         body = await self._read(request, self._settings.body_kb, "body_kb") if request.body_exists else b""
+        if self.media == FORM_BODY:
+            return self._body.bind(form_fields(body, self._settings.json_nodes))
         if not body:
             return self._body.decode(b"{}")
         check_json(body, depth=self._settings.json_depth, nodes=self._settings.json_nodes)

@@ -331,7 +331,7 @@ def address_of(server: Server, port: int | None = None) -> str:
 
 def announce(server: Server) -> None:
     """Print what a person wants to know when the hub is up."""
-    from hub.first_steps import same_again, things_to_try
+    from hub.first_steps import command_line, same_again, setup_code, things_to_try
 
     config, modules = server.kernel.config, server.kernel.modules.known()
     address = address_of(server)
@@ -347,6 +347,11 @@ def announce(server: Server) -> None:
             click.echo(f"  {module.name} is {module.status}: {module.reason}")
     for warning in config.without_effect():
         click.echo(f"  warning: {warning}")
+    code = setup_code(config.paths.home)
+    if code:
+        click.echo("There is no administrator yet. Within 15 minutes, this code makes one, once:")
+        click.echo(f"  {code}")
+        click.echo(f"or, at any time: {command_line('users', 'add', 'NAME', '--roles', 'admin', '--roles', 'user')}")
     drop, trusted = config.paths.plugins, server.kernel.modules.trusts(config.paths.plugins)
     if not trusted:
         click.echo("What is dropped there is refused until you trust the folder. To do so, stop this hub and start:")
@@ -369,6 +374,8 @@ class one_line_for_failures:
 
         if isinstance(error, AetherraError):
             click.echo(f"aether: {' '.join(error.message.split())}", err=True)
+            if "hint" in error.details:
+                click.echo(f"to learn more: {error.details['hint']}", err=True)
             sys.exit(NOT_RUNNING if error.code == "HUB_NOT_RUNNING" else FAILED)
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
 from aiohttp import WebSocketError, WSMsgType, web
 
 from hub.answer import NO_STORE, SECURITY, encode
-from hub.auth import Credential, credential_of_message, verify
+from hub.auth import credential_of_message
 from hub.dispatch import Endpoint, Match
 from hub.errors import STOPPING_RETRY_S, Failure, failure_of
 from hub.fanout import FRAMED, SLOW, Fanout, Line
@@ -38,8 +38,10 @@ from hub.limits import KB, Connection
 from hub.settings import HubSettings
 from hub.strictjson import check_json
 from kernel import (
+    AetherraError,
     BadInput,
     ContractError,
+    Credential,
     Gone,
     MessageDecoder,
     Overloaded,
@@ -48,6 +50,9 @@ from kernel import (
     TooLarge,
     Unauthenticated,
 )
+
+REVOKED_S = 0.5
+"""How long a client may take to read that its socket may not go on; then its connection is cut."""
 
 OWN_CODES = range(3_000, 5_000)
 
@@ -71,7 +76,13 @@ class HubSocket:
     """One socket: `kernel.Socket` for its handler, and what the hub does with it."""
 
     def __init__(
-        self, request: web.Request, match: Match, subprotocol: str | None, settings: HubSettings, fanout: Fanout
+        self,
+        request: web.Request,
+        match: Match,
+        subprotocol: str | None,
+        settings: HubSettings,
+        fanout: Fanout,
+        authenticate: Callable[[HubSocket, Credential], Awaitable[None]],
     ) -> None:
         connection = request.protocol
         assert isinstance(connection, Connection)
@@ -86,6 +97,7 @@ class HubSocket:
         self.known = False
         """It is settled who the client is."""
         self._settings = settings
+        self._authenticate_again = authenticate
         self._fanout = fanout
         self._request = request
         self._connection = connection
@@ -161,7 +173,7 @@ class HubSocket:
         if self._closing:
             return
         try:
-            credential = credential_of_message(text)
+            credential = credential_of_message(text, self.match.address)
         except BadInput as error:
             await self._complain(error, text)
             return
@@ -182,11 +194,11 @@ class HubSocket:
                 self._credential.set_result(credential)
             return
         try:
-            await verify(credential)
-        except Unauthenticated as error:
+            await self._authenticate_again(self, credential)
+        except BadInput as error:
+            await self._complain(error, "")
+        except Exception as error:
             self.fail(error, where="a socket's auth message")
-        else:
-            await self._complain(BadInput("this socket has its caller already; open another one"), "")
 
     async def _complain(self, error: BadInput, text: str) -> None:
         complaint = SocketError(error.code, error.message, error.details, id=_id_of(text))
@@ -337,9 +349,18 @@ class HubSocket:
         if self.left and self.scope is not None and self.scope.when() is None:
             self.scope.reschedule(asyncio.get_running_loop().time() + self._settings.socket_close_s)
 
+    def revoke(self, error: AetherraError) -> None:
+        """End, since who opened this may not go on with it."""
+        self.fail(error, where="a socket that was let in")
+        self._connection.cut_after(REVOKED_S)
+
     def renew(self, endpoint: Endpoint) -> None:
         """Let the handler end, and that of another generation go on."""
         self.match.endpoint = endpoint
+        self.hand_over()
+
+    def hand_over(self) -> None:
+        """Let the handler end, and begin anew on the same socket."""
         self.renewing = True
         self._arrived.set()
 

@@ -15,12 +15,15 @@ from aiohttp import web
 from aiohttp.hdrs import UPGRADE
 from aiohttp.web_urldispatcher import AbstractResource, AbstractRoute, UrlMappingMatchInfo
 
-from kernel import SOCKET_METHOD, AetherraError, BadInput, Caller
+from kernel import SOCKET_METHOD, AetherraError, BadInput, Caller, Identity
 
 Further: TypeAlias = "Callable[[web.Request, Match], Awaitable[web.StreamResponse]]"
 """What answers in an endpoint's stead and outlives it: its generation may go, the stream or socket stays."""
 
-Media = Literal["application/json", "application/octet-stream"]
+Media = Literal["application/json", "application/octet-stream", "application/x-www-form-urlencoded"]
+
+TOKEN_ONLY = frozenset({"aimos"})
+"""Dialects whose documents want a token of everybody, on this machine as well."""
 
 
 class Endpoint(ABC):
@@ -35,6 +38,8 @@ class Endpoint(ABC):
     """What it refuses requests with, besides what the edge does."""
     right: str = ""
     """The right that it asks for."""
+    unmetered = False
+    """It may be asked as often as anybody likes: by whoever watches over the hub."""
     tagged = False
     """Its answers have an `ETag`."""
 
@@ -82,7 +87,19 @@ class Label(Endpoint):
 class Match(UrlMappingMatchInfo):
     """What a look-up found, and what the edge learns about the request on its way in."""
 
-    __slots__ = ("allowed", "caller", "cors", "endpoint", "path_values", "refusal", "request_id", "upgrade")
+    __slots__ = (
+        "address",
+        "allowed",
+        "cors",
+        "endpoint",
+        "identity",
+        "local",
+        "path_values",
+        "rate",
+        "refusal",
+        "request_id",
+        "upgrade",
+    )
 
     def __init__(self, route: AbstractRoute) -> None:
         super().__init__({}, route)
@@ -92,8 +109,14 @@ class Match(UrlMappingMatchInfo):
         """The endpoints of the path by method, when it has none for this one."""
         self.refusal: AetherraError | None = None
         self.request_id = ""
-        self.caller: Caller | None = None
+        self.identity: Identity | None = None
+        self.address = ""
+        """Where the client is, as far as that can be known; empty for the console."""
+        self.local = False
+        """The client is on this machine."""
         self.cors: dict[str, str] = {}
+        self.rate: dict[str, str] = {}
+        """Headers that say how often the client may still ask."""
         self.upgrade = False
         """The request asks for a WebSocket."""
 
@@ -103,6 +126,11 @@ class Match(UrlMappingMatchInfo):
         if self.endpoint is not None:
             return self.endpoint.dialect
         return next((endpoint.dialect for endpoint in self.allowed.values()), "hub")
+
+    @property
+    def caller(self) -> Caller | None:
+        """Who is asking, once that is known."""
+        return None if self.identity is None else self.identity.caller
 
     @property
     def expect_handler(self) -> Callable[[web.Request], Awaitable[web.StreamResponse | None]]:

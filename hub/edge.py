@@ -20,7 +20,10 @@ from kernel import BadInput, ConfigError, Denied
 LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 MAX_AGE_S = 600
-EXPOSED = "X-Request-Id, X-Hub-Version, Retry-After, Idempotency-Replayed"
+EXPOSED = (
+    "X-Request-Id, X-Hub-Version, Retry-After, Idempotency-Replayed, "
+    "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset"
+)
 
 SEC_FETCH_SITE = "Sec-Fetch-Site"
 

@@ -51,6 +51,14 @@ def same_again(*more: str | Path) -> str:
     return command_line(*sys.argv[1:], *more)
 
 
+def setup_code(home: Path) -> str:
+    """Return the code that makes the first administrator, as a hub that has none left it in HOME; else nothing."""
+    try:
+        return (home / "setup-code").read_text().strip()
+    except OSError:
+        return ""
+
+
 def things_to_try(address: str, paths: Paths, trusted: bool) -> Iterator[str]:
     """Yield command lines that work as they are printed, while a hub runs there that does or does not trust its drop
     folder.

@@ -122,6 +122,11 @@ class Connection(RequestHandler):
         """The peer is this machine."""
 
     @property
+    def address(self) -> str:
+        """The address of the peer, empty for one on the socket file."""
+        return self._address
+
+    @property
     def busy(self) -> bool:
         """True from the head of a request until its answer has been taken from us."""
         return bool(getattr(self, "_request_in_progress", False))

@@ -15,7 +15,7 @@ from typing import Any
 
 from hub.auth import SUBPROTOCOL
 from hub.binding import Door
-from hub.dispatch import Endpoint
+from hub.dispatch import TOKEN_ONLY, Endpoint
 from hub.errors import SHAPES, STATUS_OF_CODE, status_of
 from hub.fanout import Notice, Wire
 from hub.schemas import Components, Schema, module_name, with_default
@@ -40,10 +40,13 @@ from kernel import (
 ABOUT = """\
 The routes of this hub, of every plugin that is loaded at the moment. The document follows a reload.
 
-**Who may.** On loopback no token is needed: whoever reaches the hub from its own machine is `user:local`, and the
-policy says what that user may; `x-right` names the right of each operation. The hub cannot verify tokens yet, so a
-request with an `Authorization` header is refused with 401 rather than let through. What needs an administrator answers
-403 here and works at the hub's own console, the `aether` command.
+**Who may.** A token comes as `Authorization: Bearer TOKEN`: an access token of `POST /api/auth/login`, or a service
+token. Without one, whoever reaches the hub from its own machine is `user:local`, except on the paths of the AIMOS API;
+from elsewhere a token is needed. The policy says what each may, and `x-right` names the right of each operation. A
+credential that proves nobody is refused with 401 rather than ignored.
+
+**How often.** Each client has a bound of requests a minute; the paths of the AIMOS API have a lower one, and tell in
+`X-RateLimit-*` what is left of it. One too many is answered with 429 and `Retry-After`.
 
 **What a browser may.** Pages of other origins are refused with 403, and so is a request whose `Host` is not a name of
 this hub (421). A request with a body has the content type that its operation names, else it is answered with 415.
@@ -60,7 +63,7 @@ UNSAID: tuple[type[AetherraError] | str, ...] = (NotFound, Conflict, Gone, TooLa
 
 MEANING: Mapping[int, str] = {
     400: "The request cannot be right: the error names the field, what was expected and what came.",
-    401: "The request brings a credential, which this hub cannot verify.",
+    401: "The request brings no token where one is needed, or one that does not hold.",
     403: "The caller does not have the right, or the request comes from a page of another origin.",
     404: "No such thing.",
     408: "The body did not come in time.",
@@ -76,6 +79,14 @@ MEANING: Mapping[int, str] = {
     503: "Not at the moment: the hub starts, stops or is at a bound, or what the operation needs is not there.",
     504: "The answer was not there in time.",
     507: "No room is left on the disk; nothing was written.",
+}
+
+BEARER = "bearer"
+_BEARER = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "An access token of `POST /api/auth/login`, or a service token. Where none is asked for, none is "
+    "needed on the hub's own machine.",
 }
 
 _NAMES = re.compile(r"\{(\w+)\}")
@@ -108,6 +119,9 @@ _HEADERS: Mapping[str, Schema] = {
     "Retry-After": {"description": "In how many seconds another attempt may succeed."},
     "WWW-Authenticate": {"description": "The kind of credential that would be asked for."},
     "Idempotency-Replayed": {"description": "`true` where this is the first answer again."},
+    "X-RateLimit-Limit": {"description": "Requests a minute that this client may make on these paths."},
+    "X-RateLimit-Remaining": {"description": "How many of them are left."},
+    "X-RateLimit-Reset": {"description": "When all of them are there again, in seconds since 1970, UTC."},
     "ETag": {"description": "Names this version of the answer, for `If-None-Match`."},
 }
 _EVENTS = (
@@ -127,23 +141,10 @@ _SOCKET = (
 _SOCKET_RULES = (
     "`Host` and `Origin` are checked as for any request, `Origin` always. On loopback no token is needed. A token "
     'comes as the first message `{{"type":"auth","token":...}}` or as the subprotocol `bearer.TOKEN`, a short-lived '
-    "one as `ticket` in the query; the hub cannot verify any of them yet and closes the socket with 4401. A message "
-    "is {kib} KiB at most, and nothing is compressed. A refusal closes with 4000 and the status it would have had. The "
-    "socket is closed with 1001 when the hub stops, with 1012 when its plugin is reloaded or the policy changes: "
-    "connect again."
-)
-_SOCKET = (
-    "The socket is open. Each message is JSON in one text message: the client's are of the schema `receives` in "
-    "`x-websocket`, the hub's of `sends`, or an `error`, which says what was wrong with a message or why the socket "
-    "ends."
-)
-_SOCKET_RULES = (
-    "`Host` and `Origin` are checked as for any request, `Origin` always. On loopback no token is needed. A token "
-    'comes as the first message `{{"type":"auth","token":...}}` or as the subprotocol `bearer.TOKEN`, a short-lived '
-    "one as `ticket` in the query; the hub cannot verify any of them yet and closes the socket with 4401. A message is "
-    "{kib} KiB at most, and nothing is compressed. A refusal closes with 4000 and the status it would have had. The "
-    "socket is closed with 1001 when the hub stops, with 1012 when its plugin is reloaded or the policy changes: "
-    "connect again."
+    "one as `ticket` in the query; one that does not hold closes the socket with 4401. A later auth message renews the "
+    "token. A message is {kib} KiB at most, and nothing is compressed. A refusal closes with 4000 and the status it "
+    "would have had, also when the token expires or a right is taken away. The socket is closed with 1001 when the hub "
+    "stops, and with 1012 when its plugin is reloaded: connect again."
 )
 
 
@@ -188,10 +189,15 @@ class _Writer:
                 "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
             },
             "servers": [{"url": "/", "description": "This hub"}],
-            "security": [],
+            "security": [{}, {BEARER: []}],
             "tags": [{"name": name, "description": about} for name, about in sorted(self._tags.items())],
             "paths": paths,
-            "components": {"schemas": schemas, "responses": dict(sorted(self._responses.items())), "headers": headers},
+            "components": {
+                "schemas": schemas,
+                "responses": dict(sorted(self._responses.items())),
+                "headers": headers,
+                "securitySchemes": {BEARER: _BEARER},
+            },
         }
 
     def _link(self, paths: dict[str, dict[str, Any]]) -> None:
@@ -246,6 +252,10 @@ class _Writer:
             operation |= {"x-right": endpoint.route.needs, "x-effect": endpoint.route.effect}
         elif endpoint.right:
             operation |= {"x-right": endpoint.right, "x-effect": "read"}
+        if endpoint.anonymous:
+            operation["security"] = []
+        elif endpoint.dialect in TOKEN_ONLY:
+            operation["security"] = [{BEARER: []}]
         operation["x-dialect"] = endpoint.dialect
         operation["responses"] = responses
         return operation
@@ -418,11 +428,13 @@ def _error_statuses(endpoint: Endpoint) -> set[int]:
         found.add(403)
     if not endpoint.anonymous:
         found.add(401)
+    if not endpoint.unmetered:
+        found.add(429)
     raises: Iterable[type[AetherraError] | str] = endpoint.raises
     if isinstance(endpoint, Door):
         if endpoint.from_body is not None or endpoint.media == "application/octet-stream":
             found |= {408, 413, 415}
-        found |= {426, 429} if endpoint.method == SOCKET_METHOD else {504}
+        found |= {426} if endpoint.method == SOCKET_METHOD else {504}
         raises = UNSAID if endpoint.route.raises is None else endpoint.route.raises
     return found | {status for error in raises if (status := _status(error))}
 

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 
 from aiohttp import web
 
-from hub.app import HUB, Hub, make_app
+from hub.app import HUB, Hub, check_administrator, make_app
 from hub.home import SOCKET_CHARS, HomeLock, socket_path
-from hub.limits import HubRunner
+from hub.limits import HubRunner, is_loopback
 from hub.settings import HubSettings
 from kernel import Config, ConfigError, Kernel
 
@@ -83,12 +83,25 @@ class Server:
         self._sites.append(site)
 
     async def start(self) -> None:
-        """Listen first, then start the kernel."""
+        """Listen first, then start the kernel; the other way round where others may reach the address."""
+        if not is_loopback(self.hub.settings.host):
+            return await self._start_for_others()
         await self.listen()
         try:
             await self.kernel.start()
         except BaseException:
             await self._close()
+            raise
+
+    async def _start_for_others(self) -> None:
+        # Whether there is an administrator, the kernel knows once it is up; nobody is let in before.
+        await self.kernel.start()
+        try:
+            await check_administrator(self.kernel, self.hub.settings)
+            await self.listen()
+        except BaseException:
+            await self.kernel.stop(0)
+            self.hub.close()
             raise
 
     async def stop(self) -> None:

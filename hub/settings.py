@@ -16,8 +16,7 @@ class HubSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Where the hub listens, whom it answers, and every bound of its edge. `_s` is seconds, `_kb` is 1024 bytes."""
 
     host: str = "127.0.0.1"
-    """The address to listen on. Another one than loopback is refused while there is no administrator,
-    which this version cannot have."""
+    """The address to listen on. Another one than loopback is refused while there is no administrator."""
     port: Port = 3001
     """The TCP port; 0 takes a free one."""
     compat_ports: tuple[Port, ...] = ()
@@ -28,6 +27,9 @@ class HubSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Origins of web pages besides the hub's own: `https://ui.example.org`, `http://localhost:*`, or `*` for any."""
     allowed_hosts: tuple[str, ...] = ()
     """Names in `Host` besides the hub's own: `hub.example.org` (on the listening port or without one), `name:8443`."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or blocks of reverse proxies whose `X-Forwarded-For` counts, such as 127.0.0.1. What any proxy
+    forwards is never taken for a local user."""
 
     connections: Count = 2_000
     """Open connections in all."""

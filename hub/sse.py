@@ -13,14 +13,20 @@ from aiohttp import web
 from aiohttp_sse import EventSourceResponse
 
 from hub.answer import NO_STORE, SECURITY, Answer, encode
+from hub.auth import ANONYMOUS
 from hub.dispatch import Match
 from hub.errors import failure_of
 from hub.fanout import ERROR, Backlog, Fanout, Line, StreamClient, message
+from hub.limits import Connection
+from hub.reauthorisation import Reauthorisation, Standing
 from hub.settings import HubSettings
-from kernel import AetherraError, BadInput, Bus, EventStream, Overloaded, Replay
+from kernel import AetherraError, BadInput, Bus, EventStream, Grounds, Overloaded, Replay
 
 FIRST_S = 0.1
 """How long the head of a stream of values waits for the first one, so that an error at once is still a status."""
+
+REVOKED_S = 0.5
+"""How long a client may take to read that its stream may not go on; then its connection is cut."""
 
 END = "stream.end"
 """The event after which the hub ends a stream by itself, with the reason in its data."""
@@ -63,11 +69,36 @@ class Values:
             task.uncancel()
 
 
+class Revocation:
+    """The end of one stream that may not go on, whatever it is at when that turns out."""
+
+    def __init__(self, request: web.Request, where: str) -> None:
+        connection = request.protocol
+        assert isinstance(connection, Connection)
+        self._connection = connection
+        self._where = where
+        self._current: Open | None = None
+        self._last: dict[str, Any] | None = None
+
+    def reaches(self, current: Open) -> None:
+        """Let it end what the stream is at now."""
+        self._current = current
+        if self._last is not None:
+            current.end(ERROR, self._last)
+
+    def __call__(self, error: AetherraError) -> None:
+        self._last = error_data(error, where=self._where)
+        if self._current is not None:
+            self._current.end(ERROR, self._last)
+        self._connection.cut_after(REVOKED_S)
+
+
 class Streams:
     """All open streams of the hub."""
 
-    def __init__(self, bus: Bus, settings: HubSettings) -> None:
+    def __init__(self, bus: Bus, settings: HubSettings, reauthorisation: Reauthorisation) -> None:
         self.fanout = Fanout(bus)
+        self._reauthorisation = reauthorisation
         self._bus = bus
         self._settings = settings
         self._open: dict[Open, None] = {}
@@ -90,7 +121,9 @@ class Streams:
 
     # Events of the bus -------------------------------------------------------------------------------------------
 
-    async def events(self, request: web.Request, match: Match, stream: EventStream) -> web.StreamResponse:
+    async def events(
+        self, request: web.Request, match: Match, stream: EventStream, grounds: Grounds
+    ) -> web.StreamResponse:
         """Send the opening, what the client missed, and then live events, each once."""
         self._admit()
         asked = last_event_id(request)
@@ -100,36 +133,46 @@ class Streams:
         feed = self.fanout.take(stream.topics)
         response = self._response(match)
         client: StreamClient | None = None
+        revocation, standing = self._standing(request, match, grounds)
         try:
             await response.prepare(request)
             line = Line(request, self._settings)
             backlog = Backlog(stream, self._past(stream, since), since=since, resumed=asked is not None)
-            if not await self._sent_early(backlog, line, match):
+            if not await self._sent_early(backlog, line, match, revocation):
                 return response
             # From here to `run` nothing waits, so that no event falls between the ring and the live ones.
             position = self._bus.position
             client = StreamClient(stream, position, self._settings, line)
             rest = backlog.rest()
             feed.clients[client], self._open[client] = position, None
+            revocation.reaches(client)
             await client.run(rest, over=backlog.over)
         finally:
             if client is not None:
                 self._open.pop(client, None)
                 feed.clients.pop(client, None)
                 self.cut += client.slow
+            self._reauthorisation.leave(standing)
             self.fanout.give_back(feed)
             await _stop(response)
         return response
 
+    def _standing(self, request: web.Request, match: Match, grounds: Grounds) -> tuple[Revocation, Standing]:
+        revocation = Revocation(request, _name(match))
+        standing = Standing(match.identity or ANONYMOUS, grounds, revocation)
+        self._reauthorisation.enter(standing)
+        return revocation, standing
+
     def _past(self, stream: EventStream, since: int | None) -> Replay | None:
         return None if since is None else self._bus.replay(since, stream.topics)
 
-    async def _sent_early(self, backlog: Backlog, line: Line, match: Match) -> bool:
+    async def _sent_early(self, backlog: Backlog, line: Line, match: Match, revocation: Revocation) -> bool:
         """Send the part of the backlog that is waited for; False when the stream has ended with that."""
         task = asyncio.current_task()
         assert task is not None
         state = Values(task)
         self._open[state] = None
+        revocation.reaches(state)
         place = 0
         try:
             async for seq, block in backlog.early():
@@ -154,19 +197,23 @@ class Streams:
 
     # Values of a handler -----------------------------------------------------------------------------------------
 
-    async def values(self, request: web.Request, match: Match, source: AsyncIterator[Any]) -> web.StreamResponse:
+    async def values(
+        self, request: web.Request, match: Match, source: AsyncIterator[Any], grounds: Grounds
+    ) -> web.StreamResponse:
         """Send each value as one message; an error after the head is the last one, in a shape of its own."""
         try:
             self._admit()
             if request.method == "HEAD":
                 return Answer(200, content_type="text/event-stream")
-            return await self._values(request, match, source)
+            return await self._values(request, match, source, grounds)
         finally:
             closing = getattr(source, "aclose", None)
             if closing is not None:
                 await closing()
 
-    async def _values(self, request: web.Request, match: Match, source: AsyncIterator[Any]) -> web.StreamResponse:
+    async def _values(
+        self, request: web.Request, match: Match, source: AsyncIterator[Any], grounds: Grounds
+    ) -> web.StreamResponse:
         task = asyncio.current_task()
         assert task is not None
         state = Values(task)
@@ -174,6 +221,8 @@ class Streams:
         response = self._response(match)
         undo: Callable[[], None] | None = None
         line: Line | None = None
+        revocation, standing = self._standing(request, match, grounds)
+        revocation.reaches(state)
         try:
             undo = request.protocol.on_lost(state.interrupt)  # type: ignore[attr-defined]
             first = asyncio.ensure_future(anext(source))
@@ -193,6 +242,7 @@ class Streams:
             response.force_close()
         finally:
             self._open.pop(state, None)
+            self._reauthorisation.leave(standing)
             if undo is not None:
                 undo()
             state.calm()

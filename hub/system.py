@@ -44,6 +44,7 @@ class Health(Endpoint):
     """
 
     __slots__ = ("_body", "_kernel", "_made")
+    unmetered = True
 
     documents: Mapping[int, tuple[str, Any]] = {200: ("application/json", HealthStatus)}
 
@@ -73,6 +74,7 @@ class Live(Endpoint):
     """`GET /health/live`: the process runs and its loop turns."""
 
     __slots__ = ()
+    unmetered = True
 
     documents: Mapping[int, tuple[str, Any]] = {200: ("application/json", Alive)}
 
@@ -97,6 +99,7 @@ class Ready(Endpoint):
     """`GET /health/ready`: what works, by component, and why not; 503 while something that all depends on does not."""
 
     __slots__ = ("_kernel", "_readiness")
+    unmetered = True
 
     documents: Mapping[int, tuple[str, Any]] = {
         200: ("application/json", ReadyStatus),
@@ -125,6 +128,7 @@ class MetricsPage(Endpoint):
     """`GET /metrics`: every declared metric in Prometheus' text format 0.0.4."""
 
     __slots__ = ("_kernel",)
+    unmetered = True
 
     documents: Mapping[int, tuple[str, Any]] = {200: ("text/plain", str)}
     right = "metrics:read"

@@ -1,7 +1,8 @@
 """Verbs that plugins add to `aether`: a function's signature becomes arguments and options, and its values typed ones.
 
 A parameter without a default is an argument, one with a default an option, a truth value that is False a flag; a list
-may be given several times, and a map as `key=value`.
+may be given several times, and a map as `key=value`. `Annotated[.., msgspec.Meta(extra={"argument": True})]` makes one
+with a default an argument that may be left out.
 """
 
 from __future__ import annotations
@@ -81,6 +82,8 @@ def _parameter(parameter: Parameter) -> click.Parameter:
     if parameter.required:
         several = kind in (list, tuple)
         return click.Argument([parameter.name], nargs=-1 if several else 1, required=True)
+    if _stands_alone(parameter.type):
+        return click.Argument([parameter.name], required=False)
     flag = "--" + parameter.field.replace("_", "-")
     if kind is bool:
         declared = flag if parameter.default is False else f"{flag}/--no-{flag[2:]}"
@@ -107,6 +110,12 @@ def _pair(parameter: Parameter, text: str) -> tuple[str, Any]:
         return key, msgspec.json.decode(value)
     except msgspec.DecodeError:
         return key, value
+
+
+def _stands_alone(kind: Any) -> bool:
+    """Tell whether the type says that its parameter is an argument in spite of its default."""
+    marks = typing.get_args(kind)[1:] if typing.get_origin(kind) is typing.Annotated else ()
+    return any(isinstance(mark, msgspec.Meta) and (mark.extra or {}).get("argument") for mark in marks)
 
 
 def _origin(kind: Any) -> Any:

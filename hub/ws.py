@@ -16,19 +16,21 @@ from typing import Any
 
 from aiohttp import HttpVersion11, web
 
-from hub.auth import Credential, credential_of_handshake, verify
+from hub.auth import Doorkeeper, credential_of_handshake
 from hub.conversation import HubSocket, Left
 from hub.dispatch import Endpoint, Match
 from hub.errors import STOPPING_RETRY_S
 from hub.fanout import Fanout
-from hub.frames import GOING_AWAY, RESTART
+from hub.frames import GOING_AWAY
+from hub.reauthorisation import Reauthorisation, Standing
 from hub.settings import HubSettings
 from kernel import (
     BadInput,
-    Caller,
     Clock,
     Context,
-    Event,
+    Credential,
+    Grounds,
+    Identity,
     Kernel,
     Overloaded,
     Route,
@@ -38,7 +40,6 @@ from kernel import (
 
 VERSION = "13"
 KEY_BYTES = 16
-POLICY_CHANGED = "policy.loaded"
 
 
 class SocketEndpoint(Endpoint):
@@ -67,12 +68,21 @@ class SocketEndpoint(Endpoint):
 class Sockets:
     """All open sockets of the hub."""
 
-    def __init__(self, kernel: Kernel, settings: HubSettings, fanout: Fanout) -> None:
+    def __init__(
+        self,
+        kernel: Kernel,
+        settings: HubSettings,
+        fanout: Fanout,
+        doorkeeper: Doorkeeper,
+        reauthorisation: Reauthorisation,
+    ) -> None:
         self.settings = settings
+        self._doorkeeper = doorkeeper
+        self._reauthorisation = reauthorisation
         self._fanout = fanout
         self._kernel = kernel
         self._clock: Clock = kernel.clock
-        self._open: dict[HubSocket, Caller | None] = {}
+        self._open: dict[HubSocket, Standing | None] = {}
         self._by_caller: Counter[str] = Counter()
         self._heart: asyncio.Task[None] | None = None
         self._closing = ""
@@ -80,7 +90,6 @@ class Sockets:
         """Sockets that ended because their client read too slowly."""
         self.refused = 0
         """Sockets that were one too many."""
-        self._undo = kernel.bus.listen(POLICY_CHANGED, self._reconsider, name="hub.sockets")
 
     @property
     def open(self) -> int:
@@ -92,17 +101,6 @@ class Sockets:
         self._closing = reason
         for socket in list(self._open):
             socket.end(GOING_AWAY, reason, SocketError("SHUTTING_DOWN", reason))
-
-    def forget(self) -> None:
-        """Follow the kernel no longer."""
-        self._undo()
-
-    def _reconsider(self, event: Event) -> None:
-        # What was allowed at the handshake, and topic by topic since, is asked anew when the client connects again.
-        for socket, caller in list(self._open.items()):
-            if caller is not None:
-                reason = "the policy has changed; connect again"
-                socket.end(RESTART, reason, SocketError("POLICY_CHANGED", reason))
 
     def renew(self, endpoints: Iterable[Endpoint]) -> None:
         """Hand the sockets of stateless handlers over to the endpoints of a new table."""
@@ -119,24 +117,24 @@ class Sockets:
     async def serve(self, request: web.Request, match: Match) -> web.StreamResponse:
         """Shake hands and talk until one side closes; errors before the handshake are the request's."""
         check_handshake(request)
-        credential, subprotocol = credential_of_handshake(request)
+        credential, subprotocol = credential_of_handshake(request, match.address)
         _endpoint(match).bind(request, match)
         if self._closing:
             raise Overloaded(self._closing, code="SHUTTING_DOWN", retry_after_s=STOPPING_RETRY_S)
         if len(self._open) >= self.settings.sockets:
             self.refused += 1
             raise Overloaded(f"{len(self._open)} sockets are open, the bound ([hub] sockets)")
-        socket = HubSocket(request, match, subprotocol, self.settings, self._fanout)
+        socket = HubSocket(request, match, subprotocol, self.settings, self._fanout, self._authenticate)
         if not socket.response.can_prepare(request):
             raise BadInput("this is no WebSocket handshake (RFC 6455, 4.1)", code="BAD_HANDSHAKE")
         self._open[socket] = None
         self._beat()
         try:
-            caller = match.caller if credential is None else None
-            if caller is None:
-                caller = await self._identify(socket, credential)
-            self._enter(socket, caller)
-            await self._talk(socket, request, match, caller)
+            identity = match.identity if credential is None else None
+            if identity is None:
+                identity = await self._identify(socket, credential)
+            standing = self._enter(socket, identity)
+            await self._talk(socket, request, match, standing)
         except Left:
             pass
         except ConnectionError:
@@ -149,11 +147,11 @@ class Sockets:
             await self._leave(socket)
         return socket.response
 
-    async def _identify(self, socket: HubSocket, credential: Credential | None) -> Caller:
+    async def _identify(self, socket: HubSocket, credential: Credential | None) -> Identity:
         # After the handshake: a browser's page learns nothing of a handshake that is refused.
         await socket.accept()
         if credential is not None:
-            return await verify(credential)
+            return await self._doorkeeper.verify(credential)
         seconds = self.settings.socket_auth_s
         try:
             async with self._clock.timeout(seconds) as limit:
@@ -162,48 +160,78 @@ class Sockets:
             if not limit.expired():
                 raise
             raise Unauthenticated(f"no token came within {seconds:g} s ([hub] socket_auth_s)") from None
-        return await verify(credential)
+        return await self._doorkeeper.verify(credential)
 
-    def _enter(self, socket: HubSocket, caller: Caller) -> None:
+    def _enter(self, socket: HubSocket, identity: Identity) -> Standing:
+        self._count(identity.caller.id)
+        standing = Standing(identity, Grounds(), socket.revoke)
+        self._open[socket] = standing
+        self._reauthorisation.enter(standing)
+        socket.known = True
+        return standing
+
+    async def _authenticate(self, socket: HubSocket, credential: Credential) -> None:
+        """Take an auth message of a socket whose client is known: a token for one that had none, or a newer one."""
+        standing = self._open[socket]
+        assert standing is not None
+        identity = await self._doorkeeper.verify(credential)
+        before, after = standing.identity.caller.id, identity.caller.id
+        if before != after:
+            endpoint = socket.match.endpoint
+            if standing.identity.session or not (isinstance(endpoint, SocketEndpoint) and endpoint.stateless):
+                raise BadInput(f"this socket is {before}'s; open another one for {after}")
+            self._count(after)
+            self._discount(before)
+        standing.identity = identity
+        self._reauthorisation.enter(standing)
+        if before != after:
+            # What the one before was given stays among the grounds, and so does what is followed by them.
+            socket.hand_over()
+
+    def _count(self, caller: str) -> None:
         most = self.settings.sockets_per_user
-        if self._by_caller[caller.id] >= most:
+        if self._by_caller[caller] >= most:
             self.refused += 1
             raise Overloaded(
-                f"{caller.id} has {most} open sockets, the bound ([hub] sockets_per_user)",
+                f"{caller} has {most} open sockets, the bound ([hub] sockets_per_user)",
                 code="TOO_MANY_SOCKETS",
                 retry_after_s=STOPPING_RETRY_S,
             )
-        self._open[socket] = caller
-        self._by_caller[caller.id] += 1
-        socket.known = True
+        self._by_caller[caller] += 1
+
+    def _discount(self, caller: str) -> None:
+        self._by_caller[caller] -= 1
+        if not self._by_caller[caller]:
+            del self._by_caller[caller]
 
     async def _leave(self, socket: HubSocket) -> None:
         try:
             await socket.finish()
         finally:
             self.cut += socket.slow
-            caller = self._open.pop(socket)
-            if caller is not None:
-                self._by_caller[caller.id] -= 1
-                if not self._by_caller[caller.id]:
-                    del self._by_caller[caller.id]
+            standing = self._open.pop(socket)
+            if standing is not None:
+                self._reauthorisation.leave(standing)
+                self._discount(standing.identity.caller.id)
             if not self._open and self._heart is not None:
                 self._heart.cancel()
                 self._heart = None
 
-    async def _talk(self, socket: HubSocket, request: web.Request, match: Match, caller: Caller) -> None:
+    async def _talk(self, socket: HubSocket, request: web.Request, match: Match, standing: Standing) -> None:
         """Run the handler, and that of each generation that goes on with the socket."""
         while True:
             # In frames of its own, so that none of ours keeps the generation that ends.
-            await self._call(socket, request, match, caller)
+            await self._call(socket, request, match, standing)
             if not socket.renewing or socket.left:
                 return
             socket.renewing = False
 
-    async def _call(self, socket: HubSocket, request: web.Request, match: Match, caller: Caller) -> None:
+    async def _call(self, socket: HubSocket, request: web.Request, match: Match, standing: Standing) -> None:
         endpoint = _endpoint(match)
         arguments = endpoint.bind(request, match)
-        ctx = self._kernel.context(caller, trace=match.request_id)
+        ctx = self._kernel.context(
+            standing.identity.caller, trace=match.request_id, address=match.address, grounds=standing.grounds
+        )
         try:
             async with asyncio.timeout(None) as scope:
                 socket.scope = scope

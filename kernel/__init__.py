@@ -31,7 +31,9 @@ from kernel.errors import (
 from kernel.event_log import Published
 from kernel.events import KERNEL_TOPICS, Event
 from kernel.examination import Finding, examine_plugins
+from kernel.grounds import Grounds
 from kernel.hookspecs import hookimpl
+from kernel.identity import Credential, Identity
 from kernel.kernel import Kernel
 from kernel.metrics import Reading, counted, gauged
 from kernel.patterns import matcher
@@ -65,6 +67,7 @@ __all__ = [
     "Conflict",
     "Context",
     "ContractError",
+    "Credential",
     "DeadlineExceeded",
     "Decision",
     "Denial",
@@ -75,6 +78,8 @@ __all__ = [
     "Finding",
     "Function",
     "Gone",
+    "Grounds",
+    "Identity",
     "Job",
     "Kernel",
     "LoadError",

@@ -27,11 +27,16 @@ log = logging.getLogger("kernel.capabilities")
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who began a chain: an id such as `user:local` or `core:console`, its roles, and a token's scopes if any."""
+    """Who began a chain: an id such as `user:local` or `core:console`, its roles, and a token's scopes if any.
+
+    `proof` names what proved it, such as a session or a token: what outlives the request is worth nothing once that was
+    revoked. It is no part of any rule.
+    """
 
     id: str
     roles: tuple[str, ...] = ()
     scopes: tuple[str, ...] | None = None
+    proof: str = ""
 
 
 class Chain(msgspec.Struct, frozen=True):
@@ -56,7 +61,8 @@ class Chain(msgspec.Struct, frozen=True):
 class Decision(msgspec.Struct, frozen=True):
     """The answer to one question about a right, with its reason: which rule, in which file and line.
 
-    A yes that is `audited` is put on record before what it allows happens; `policy` is the hash of what decided.
+    A yes that is `audited` is put on record before what it allows happens; `policy` is the hash of what decided, and
+    `hint` how to learn more, where the one who decides knows a way.
     """
 
     allowed: bool
@@ -66,6 +72,7 @@ class Decision(msgspec.Struct, frozen=True):
     effect: Effect = "irreversible"
     audited: bool = False
     policy: str = ""
+    hint: str = ""
 
 
 class Denial(msgspec.Struct, frozen=True):
@@ -105,10 +112,15 @@ class Gate:
 
     def decide(self, chain: Chain, capability: str) -> Decision:
         """Return the decision without recording it."""
-        decider = self._table().decider
+        table = self._table()
+        decider = table.decider
         if decider is None:
             return NO_DECIDER
         try:
+            if table.renewer is not None:
+                caller = table.renewer.item(chain.caller)
+                if caller is not chain.caller:
+                    chain = Chain(caller, chain.via)
             decision = decider.item(chain, capability)
             if isinstance(decision, Decision):
                 return decision
@@ -172,6 +184,10 @@ class Gate:
         if decision.allowed:
             self._yes.inc()
             return decision
+        raise self._refuse(chain, capability, decision, trace, plugin)
+
+    def _refuse(self, chain: Chain, capability: str, decision: Decision, trace: str, plugin: str) -> Denied:
+        """Record a refusal, and return it as the error to raise."""
         self._no.inc()
         told = redactions.text(capability), redactions.text(decision.reason)
         denial = Denial(iso(self._clock.now()), str(chain), *told, decision.source)
@@ -179,13 +195,14 @@ class Gate:
         self._bus.emit(CAPABILITY_DENIED, msgspec.to_builtins(denial), source="kernel", trace=trace)
         self._auditing.note(self._put(DENIED, decision, chain, capability, trace, plugin))
         where = f" ({decision.source})" if decision.source else ""
-        raise Denied(
+        return Denied(
             f"{chain} may not {capability}: {decision.reason}{where}",
             details={
                 "capability": capability,
                 "chain": str(chain),
                 "reason": decision.reason,
                 "source": decision.source,
+                **({"hint": decision.hint} if decision.hint else {}),
             },
         )
 

@@ -33,6 +33,10 @@ ALIASES: Mapping[str, str] = {
     "AETHERRA_API_PORT": "hub.port",
     "AETHERRA_NET_STRICT": "network.strict",
     "AETHERRA_ALLOW_INSECURE_BIND": "hub.allow_insecure_bind",
+    "AETHERRA_ADMIN_USER": "plugins.identity.admin_user",
+    "AETHERRA_ADMIN_PASSWORD": "plugins.identity.admin_password",
+    "AETHERRA_AI_API_TOKEN": "plugins.identity.ai_api_token",
+    "AETHERRA_AGENTS_API_TOKEN": "plugins.identity.agents_api_token",
 }
 """Documented names that do not follow the rule AETHERRA_SECTION_KEY; the name that follows it wins over its alias."""
 
@@ -43,17 +47,12 @@ OF_TESTS = frozenset({"AETHERRA_CRASHPOINT", "AETHERRA_TEST_REQUIRE"})
 
 _NO_AI = "the AI API is not part of it"
 _NO_AGENTS = "the agents API is not part of it"
-_NO_ACCOUNTS = "there are no accounts in it; the console (hub.sock) is the administrator"
 
 WITHOUT_EFFECT: Mapping[str, str] = {
     "AETHERRA_AI_API_ENABLED": _NO_AI,
     "AETHERRA_AI_API_REQUIRE_TOKEN": _NO_AI,
-    "AETHERRA_AI_API_TOKEN": _NO_AI,
     "AETHERRA_AGENTS_API_ENABLED": _NO_AGENTS,
     "AETHERRA_AGENTS_API_REQUIRE_TOKEN": _NO_AGENTS,
-    "AETHERRA_AGENTS_API_TOKEN": _NO_AGENTS,
-    "AETHERRA_ADMIN_USER": _NO_ACCOUNTS,
-    "AETHERRA_ADMIN_PASSWORD": _NO_ACCOUNTS,
     "AETHERRA_KEYS_MASTER": "there is no vault in it",
 }
 """Documented variables whose subsystem this version lacks: a warning with the reason, not an error."""
@@ -561,7 +560,9 @@ def _sort_out_environment(layers: _Layers, leaves: Mapping[str, Sequence[_Leaf]]
     """Return warnings for variables without effect; raise for those that nothing knows."""
     known = {leaf.variable for group in leaves.values() for leaf in group}
     known |= {
-        alias for alias, key in ALIASES.items() if any(leaf.key == key for group in leaves.values() for leaf in group)
+        alias
+        for alias, key in ALIASES.items()
+        if key.startswith(f"{PLUGINS}.") or any(leaf.key == key for group in leaves.values() for leaf in group)
     }
     known |= {_path_variable(name) for name in PATH_TYPES} | set(PATH_ALIASES.values()) | OF_TESTS
     warnings = []

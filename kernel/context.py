@@ -24,6 +24,7 @@ from kernel.contribution import Effect, Function, Owned, Table, above
 from kernel.errors import BadInput, Denied, NotFound, TooLarge
 from kernel.event_log import EventLog, Published
 from kernel.events import KERNEL_TOPICS, KERNEL_WORDS, Event
+from kernel.grounds import Grounds
 from kernel.patterns import check_topic
 from kernel.scheduler import Scheduler, Ticket
 from kernel.services import Handle, plain
@@ -90,18 +91,21 @@ class Context:
     """What a handler, a task or a service method is given first. Public attributes are all a plugin may use.
 
     `chain` says on whose behalf, `trace` joins what was caused, `deadline` is monotonic seconds or None, `plugin` is
-    whose code this is, `effect_key` is equal on every attempt of one effect of a script (None elsewhere), and
-    `idempotency_key` is what the client sent under that header.
+    whose code this is, `effect_key` is equal on every attempt of one effect of a script (None elsewhere),
+    `idempotency_key` is what the client sent under that header, and `address` where it sent it from (empty where no
+    client on a network did).
     """
 
     __slots__ = (
         "_effects",
         "_kernel",
         "_owner",
+        "address",
         "ceiling",
         "chain",
         "deadline",
         "effect_key",
+        "grounds",
         "idempotency_key",
         "plugin",
         "trace",
@@ -119,6 +123,8 @@ class Context:
         effect_key: str | None = None,
         effects: Iterator[int] | None = None,
         idempotency_key: str | None = None,
+        address: str = "",
+        grounds: Grounds | None = None,
     ) -> None:
         self._kernel = kernel
         self._owner = owner
@@ -130,6 +136,8 @@ class Context:
         self.effect_key = effect_key
         self._effects = effects
         self.idempotency_key = idempotency_key
+        self.address = address
+        self.grounds = grounds
 
     # Who and why -------------------------------------------------------------------------------------------------
 
@@ -154,6 +162,8 @@ class Context:
         gate = self._kernel.gate
         # `Gate.require` in two steps: most rights are not audited, and need no other coroutine.
         decision = gate.check(self.chain, wanted, ceiling=self.ceiling, trace=self.trace, plugin=self.plugin)
+        if self.grounds is not None:
+            self.grounds.note(self.chain, wanted)
         if decision.audited:
             await gate.record(decision, self.chain, wanted, trace=self.trace, plugin=self.plugin)
         return decision
@@ -161,7 +171,10 @@ class Context:
     def may(self, capability: str) -> bool:
         """Tell whether the chain may do this, without recording the question."""
         decision = self._kernel.gate.decide(self.chain, capability)
-        return decision.allowed and not above(decision.effect, self.ceiling)
+        allowed = decision.allowed and not above(decision.effect, self.ceiling)
+        if allowed and self.grounds is not None:
+            self.grounds.note(self.chain, capability)
+        return allowed
 
     async def audit(self, action: str, outcome: Outcome = "ok", /, **details: Any) -> None:
         """Put on record that this chain did something; returns once that is committed.
@@ -354,6 +367,8 @@ class Context:
             effect_key=self.effect_key,
             effects=self._effects,
             idempotency_key=self.idempotency_key,
+            address=self.address,
+            grounds=self.grounds,
         )
 
     async def calling(self, owner: Any, needs: str, *, exact: bool = False, ceiling: Effect | None = None) -> Context:
@@ -363,6 +378,8 @@ class Context:
         # A service method's right has the class of what it lets happen; a function's own class is known.
         gate, trace, plugin = self._kernel.gate, self.trace, self.plugin
         decision = gate.check(chain, wanted, ceiling=self.ceiling, effect=ceiling, trace=trace, plugin=plugin)
+        if self.grounds is not None:
+            self.grounds.note(chain, wanted)
         if decision.audited:
             await gate.record(decision, chain, wanted, trace=trace, plugin=plugin)
         child = self.into(owner, ceiling=ceiling)

@@ -75,6 +75,10 @@ class Route(msgspec.Struct, frozen=True):
 
     public: bool = False
     """Pages of any origin may read it, and its caller is `anonymous`."""
+    anonymous: bool = False
+    """No credential is looked at, and its caller is `anonymous`: it is where one is got."""
+    form: bool = False
+    """Its body is a form (`application/x-www-form-urlencoded`) instead of JSON."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -203,6 +207,8 @@ class Contribution(msgspec.Struct, frozen=True):
     decider: Callable[..., Any] | None = None
     auditor: Callable[..., Any] | None = None
     trusts: Callable[[str], bool] | None = None
+    authenticator: Callable[..., Awaitable[Any]] | None = None
+    renewer: Callable[..., Any] | None = None
     examination: Callable[[Any], Iterable[Any]] | None = None
 
     @property
@@ -210,6 +216,15 @@ class Contribution(msgspec.Struct, frozen=True):
         """The plugin's name."""
         return self.manifest.name
 
+
+ONE_OF_A_HOUSE: Mapping[str, str] = {
+    "decider": "the decision about capabilities",
+    "auditor": "the keeping of the audit",
+    "trusts": "the decision about trusted folders",
+    "authenticator": "the proof of who is asking",
+    "renewer": "the word on who a caller is by now",
+}
+"""The doors that at most one plugin has, and what two of them would fight over."""
 
 T = TypeVar("T")
 
@@ -239,6 +254,8 @@ class Table(msgspec.Struct, frozen=True):
     decider: Owned[Callable[..., Any]] | None = None
     auditor: Owned[Callable[..., Any]] | None = None
     trusts: Owned[Callable[[str], bool]] | None = None
+    authenticator: Owned[Callable[..., Awaitable[Any]]] | None = None
+    renewer: Owned[Callable[..., Any]] | None = None
 
     @classmethod
     def merge(cls, owners: Iterable[Any], *, version: int) -> Table:
@@ -252,9 +269,7 @@ class Table(msgspec.Struct, frozen=True):
         topics: dict[str, str] = {}
         groups: dict[str, Owned[Command]] = {}
         gauges: dict[str, Owned[Metric]] = {}
-        decider: Owned[Callable[..., Any]] | None = None
-        auditor: Owned[Callable[..., Any]] | None = None
-        trusts: Owned[Callable[[str], bool]] | None = None
+        single: dict[str, Owned[Any]] = {}
         for owner in members:
             contribution: Contribution = owner.contribution
             for route in contribution.routes:
@@ -275,18 +290,9 @@ class Table(msgspec.Struct, frozen=True):
             for topic in (contribution.name, *contribution.manifest.topics):
                 if topics.setdefault(topic, owner.plugin) != owner.plugin:
                     raise _clash(f"the topic {topic}.*", topics[topic], owner.plugin)
-            if contribution.decider is not None:
-                if decider is not None:
-                    raise _clash("the decision about capabilities", decider.owner.plugin, owner.plugin)
-                decider = Owned(contribution.decider, owner)
-            if contribution.auditor is not None:
-                if auditor is not None:
-                    raise _clash("the keeping of the audit", auditor.owner.plugin, owner.plugin)
-                auditor = Owned(contribution.auditor, owner)
-            if contribution.trusts is not None:
-                if trusts is not None:
-                    raise _clash("the decision about trusted folders", trusts.owner.plugin, owner.plugin)
-                trusts = Owned(contribution.trusts, owner)
+            for door, what in ONE_OF_A_HOUSE.items():
+                if getattr(contribution, door) is not None:
+                    _claim(single, door, Owned(getattr(contribution, door), owner), what)
         for word in groups.keys() & commands.keys():
             raise _verb_and_group(commands[word], groups[word])
         return cls(
@@ -299,9 +305,7 @@ class Table(msgspec.Struct, frozen=True):
             commands=MappingProxyType(commands),
             topics=MappingProxyType(topics),
             gauges=tuple(_reading(owned.item) for owned in gauges.values()),
-            decider=decider,
-            auditor=auditor,
-            trusts=trusts,
+            **single,
         )
 
 

@@ -46,6 +46,8 @@ ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "decider": ("chain", "capability"),
     "auditor": ("record",),
     "trusts": ("folder",),
+    "authenticator": ("credential",),
+    "renewer": ("caller",),
     "examination": ("config",),
 }
 """What the kernel calls each single function with."""

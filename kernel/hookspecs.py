@@ -107,5 +107,16 @@ def trusts() -> Callable[[str], bool]:  # type: ignore[empty-body]
 
 
 @hookspec
+def authenticator() -> Callable[..., Any]:  # type: ignore[empty-body]
+    """At load: an async function that, given a `Credential`, returns the `Identity` it proves or raises
+    `Unauthenticated`; at most one plugin has it."""
+
+
+@hookspec
+def renewer() -> Callable[..., Any]:  # type: ignore[empty-body]
+    """At load: a function that, given a `Caller`, returns it as it is by now; at most one plugin has it."""
+
+
+@hookspec
 def examination() -> Callable[[Any], Iterable[Any]]:  # type: ignore[empty-body]
     """Without a hub: a function that, given the `Config`, looks at what the plugin needs and gives `Finding`s."""

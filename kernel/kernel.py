@@ -16,11 +16,13 @@ from kernel.clock import Clock, SystemClock
 from kernel.config import Config
 from kernel.context import Context
 from kernel.contribution import Owned, Route, Table
-from kernel.errors import AetherraError, NotFound
+from kernel.errors import AetherraError, ContractError, NotFound, Unauthenticated
 from kernel.event_log import EventLog
 from kernel.events import KERNEL_STARTED, KERNEL_STOPPING, POLICY_LOADED
 from kernel.folders import plugin_folders
 from kernel.generation import Generation
+from kernel.grounds import Grounds
+from kernel.identity import Credential, Identity
 from kernel.metrics import Metrics
 from kernel.modules import Modules
 from kernel.scheduler import Scheduler
@@ -158,10 +160,36 @@ class Kernel:
     # Entering ----------------------------------------------------------------------------------------------------
 
     def context(
-        self, caller: Caller, *, trace: str = "", deadline: float | None = None, idempotency_key: str | None = None
+        self,
+        caller: Caller,
+        *,
+        trace: str = "",
+        deadline: float | None = None,
+        idempotency_key: str | None = None,
+        address: str = "",
+        grounds: Grounds | None = None,
     ) -> Context:
         """Return the context a request begins with."""
-        return Context(self, None, Chain(caller), trace=trace, deadline=deadline, idempotency_key=idempotency_key)
+        return Context(
+            self,
+            None,
+            Chain(caller),
+            trace=trace,
+            deadline=deadline,
+            idempotency_key=idempotency_key,
+            address=address,
+            grounds=grounds,
+        )
+
+    async def identify(self, credential: Credential) -> Identity:
+        """Return whom a credential proves; `Unauthenticated` when it proves nobody."""
+        authenticator = self.table.authenticator
+        if authenticator is None:
+            raise Unauthenticated("this hub cannot verify credentials: no plugin of it knows accounts and tokens")
+        identity = await authenticator.item(credential)
+        if not isinstance(identity, Identity):
+            raise ContractError(f"{authenticator.owner.plugin} proved somebody with {identity!r:.80}, no Identity")
+        return identity
 
     def own_context(self, generation: Generation) -> Context:
         """Return the context in which a plugin acts for itself."""
@@ -188,6 +216,8 @@ class Kernel:
                 owned = self._again(owned)
             route, owner = owned.item, owned.owner
             decision = self.gate.check(ctx.chain, route.needs, trace=ctx.trace, plugin=owner.plugin)
+            if ctx.grounds is not None:
+                ctx.grounds.note(ctx.chain, route.needs)
             if entered is route or not (decision.audited or entering):
                 break
             if decision.audited:

@@ -362,6 +362,8 @@ def gather(module: ModuleType, source: Source) -> Contribution:
         decider=_single("decider", asked.decider()),
         auditor=_single("auditor", asked.auditor()),
         trusts=_single("trusts", asked.trusts()),
+        authenticator=_single("authenticator", asked.authenticator()),
+        renewer=_single("renewer", asked.renewer()),
         examination=_single("examination", asked.examination()),
     )
     declaration.check(contribution)

@@ -418,11 +418,16 @@ class Modules:
             return False
 
     async def reconsider(self) -> None:
-        """Look again at what was refused or waits: a policy or a provider has changed."""
+        """Look again at what was refused or waits, and stop what has lost a right that it asked for.
+
+        A policy or a provider has changed.
+        """
         for module in self.known():
             trusted = self._trusted(module.folder)
             if module.generation is not None and not trusted:
                 await self._ask(module.name, partial(self._unload, module, "refused", _untrusted(module.folder)))
+            elif module.generation is not None and (lost := self._right_not_given(module.generation)) is not None:
+                await self._ask(module.name, partial(self._unload, module, "refused", lost.message))
             elif module.status == "refused" and trusted:
                 await self._ask(module.name, partial(self._look_at, module.name))
             elif module.clashed and module.generation is None:
@@ -585,14 +590,21 @@ class Modules:
             )
 
     def _check_rights(self, newcomer: Generation) -> None:
-        chain = Chain(Caller(newcomer.principal))
-        for capability in newcomer.contribution.manifest.capabilities:
+        missing = self._right_not_given(newcomer)
+        if missing is not None:
+            raise missing
+
+    def _right_not_given(self, generation: Generation) -> LoadError | None:
+        """Return the refusal of the first right that a plugin asks for and the policy does not give."""
+        chain = Chain(Caller(generation.principal))
+        for capability in generation.contribution.manifest.capabilities:
             decision = self._gate.decide(chain, capability)
             if not decision.allowed:
-                raise LoadError(
-                    f"{newcomer.plugin} asks for {capability}, which the policy does not give it: {decision.reason}",
-                    details={"plugin": newcomer.plugin, "capability": capability, "source": decision.source},
+                return LoadError(
+                    f"{generation.plugin} asks for {capability}, which the policy does not give it: {decision.reason}",
+                    details={"plugin": generation.plugin, "capability": capability, "source": decision.source},
                 )
+        return None
 
     async def _prepare(self, newcomer: Generation, old: Generation | None) -> None:
         contribution = newcomer.contribution

@@ -138,6 +138,8 @@ class Plugin:
         keyed: bool = False,
         produces: str = "",
         public: bool = False,
+        anonymous: bool = False,
+        form: bool = False,
     ) -> Callable[[F], F]:
         """Serve the function at `method path`; names in braces are parameters of the function.
 
@@ -149,7 +151,9 @@ class Plugin:
         content type of what it returns as `str` or `bytes`, such as `"text/csv"`; without it everything is JSON.
 
         `public` is for what anybody may know: pages of any origin may read it, no credential is looked at, and the
-        caller is `anonymous`, who needs the right as everybody does.
+        caller is `anonymous`, who needs the right as everybody does. `anonymous` is the same for the pages that the hub
+        trusts, of any method: for what is asked before one has a credential. `form` says that the body is a form
+        (`application/x-www-form-urlencoded`) instead of JSON.
         """
         self._named(method.lower() if isinstance(method, str) else "route", path, '"/api/..."')
         if public and method not in SAFE_METHODS:
@@ -177,6 +181,8 @@ class Plugin:
                 "keyed": keyed,
                 "produces": produces,
                 "public": public,
+                "anonymous": anonymous or public,
+                "form": form,
             }
             self._doors.append((method, path, fn, options))
             return fn
@@ -440,6 +446,19 @@ class Plugin:
         self._only("trusts", _not_async(self.name, fn))
         return fn
 
+    def authenticator(self, fn: F) -> F:
+        """Ask the async function (credential) whom a `Credential` proves: it returns an `Identity`, or raises
+        `Unauthenticated`."""
+        if not inspect.iscoroutinefunction(fn):
+            raise ContractError(f"plugin {self.name}: {fn.__name__} must be async: proofs may have to be looked up")
+        self._only("authenticator", fn)
+        return fn
+
+    def renewer(self, fn: F) -> F:
+        """Ask the function (caller), at every decision, who a `Caller` is by now: one with fewer rights, perhaps."""
+        self._only("renewer", _not_async(self.name, fn))
+        return fn
+
     def examination(self, fn: F) -> F:
         """Ask the function (config), in `aether doctor` and without a hub, for `Finding`s about what the plugin needs.
 
@@ -537,6 +556,8 @@ class Plugin:
                 options.get("keyed", False),
                 options.get("produces", ""),
                 options.get("public", False),
+                options.get("anonymous", False),
+                options.get("form", False),
             )
             unknown = route.path_names - {p.field for p in signature.parameters}
             if unknown:
@@ -612,6 +633,14 @@ class Plugin:
     @hookimpl(specname="trusts")
     def _hook_trusts(self) -> Callable[[str], bool] | None:
         return self._single.get("trusts")
+
+    @hookimpl(specname="authenticator")
+    def _hook_authenticator(self) -> Callable[..., Any] | None:
+        return self._single.get("authenticator")
+
+    @hookimpl(specname="renewer")
+    def _hook_renewer(self) -> Callable[..., Any] | None:
+        return self._single.get("renewer")
 
     @hookimpl(specname="examination")
     def _hook_examination(self) -> Callable[[Any], Iterable[Any]] | None:

@@ -84,6 +84,14 @@ class Limits(msgspec.Struct, frozen=True):
     """Refusals of the gate kept in memory."""
     max_series: Count = 2_000
     """Label combinations of one metric."""
+    requests_per_minute: Count = 60_000
+    """Requests of one client, within any minute; beyond it the answer is 429. `/health*` and `/metrics` are exempt."""
+    aimos_requests_per_minute: Count = 100
+    """The same of one user, on the paths of the AIMOS API."""
+    aimos_admin_requests_per_minute: Count = 200
+    """The same of an administrator."""
+    rate_clients: Count = 10_000
+    """Clients whose requests are counted; of more, the one that asked longest ago begins anew."""
     task_deaths: Count = 3
     """Deaths of a background task within `task_window_s` that are forgiven; at the next one it stays down."""
     task_window_s: Seconds = 300.0

@@ -10,7 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def need():
     """Return a function that skips the test, by name, where a tool is missing; in CI a skip is a failure."""
 

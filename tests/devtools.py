@@ -152,11 +152,32 @@ class Browser:
         await self._socket.send_json(order)
         return await self._waiting[number]
 
-    async def page(self, *, scripts: bool = True) -> Page:
-        """Open a tab in a window of its own, so that it is not in the background; with JavaScript or without."""
-        target = (await self.send("Target.createTarget", {"url": "about:blank", "newWindow": True}))["targetId"]
+    @asynccontextmanager
+    async def visit(self) -> AsyncIterator[Visit]:
+        """Be like a browser just started until the block ends: without cookies or anything kept, and with no window."""
+        context = (await self.send("Target.createBrowserContext", {}))["browserContextId"]
+        try:
+            yield Visit(self, context)
+        finally:
+            await self.send("Target.disposeBrowserContext", {"browserContextId": context})
+
+    async def attach(self, target: str) -> Page:
+        """Return the tab of that number, which listens from now on."""
         session = (await self.send("Target.attachToTarget", {"targetId": target, "flatten": True}))["sessionId"]
         page = self._pages[session] = Page(self, session)
+        return page
+
+
+class Visit:
+    """Windows of a browser that share what it keeps, which it forgets afterwards."""
+
+    def __init__(self, browser: Browser, context: str) -> None:
+        self._browser, self._context = browser, context
+
+    async def page(self, *, scripts: bool = True) -> Page:
+        """Open a tab in a window of its own, so that it is not in the background; with JavaScript or without."""
+        order = {"url": "about:blank", "newWindow": True, "browserContextId": self._context}
+        page = await self._browser.attach((await self._browser.send("Target.createTarget", order))["targetId"])
         for domain in ("Page", "Network", "Log", "Runtime", "DOM", "Audits"):
             await page.send(f"{domain}.enable")
         if not scripts:

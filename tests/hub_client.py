@@ -10,13 +10,23 @@ from typing import Any
 
 import aiohttp
 from hub_process import HubProcess, hub_process
+from whole_hub import whole_hub
+
+
+@dataclass(frozen=True)
+class HubHere:
+    """A hub in this process: its address and its folders, named as a `HubProcess` names them."""
+
+    url: str
+    home: Path
+    plugins: Path
 
 
 @dataclass
 class HubClient:
     """Asks, checks the status, and gives the decoded answer."""
 
-    hub: HubProcess
+    hub: HubProcess | HubHere
     local: aiohttp.ClientSession
     console: aiohttp.ClientSession
 
@@ -39,8 +49,23 @@ class HubClient:
 
 @asynccontextmanager
 async def hub_client(home: Path, *options: str) -> AsyncIterator[HubClient]:
-    """Run a hub whose HOME is `home` and yield a client of it."""
-    async with hub_process(home, *options) as hub:
-        socket = aiohttp.UnixConnector(str(hub.home / "hub.sock"))
-        async with aiohttp.ClientSession() as local, aiohttp.ClientSession(connector=socket) as console:
-            yield HubClient(hub, local, console)
+    """Run a hub whose HOME is `home`, as a process, and yield a client of it."""
+    async with hub_process(home, *options) as hub, client_of(hub) as client:
+        yield client
+
+
+@asynccontextmanager
+async def client_here(home: Path) -> AsyncIterator[HubClient]:
+    """The same with a hub in this process, for what is no matter of processes, options or files of settings."""
+    async with whole_hub(home) as server:
+        paths = server.kernel.config.paths
+        async with client_of(HubHere(f"http://127.0.0.1:{server.port}", paths.home, paths.plugins)) as client:
+            yield client
+
+
+@asynccontextmanager
+async def client_of(hub: HubProcess | HubHere) -> AsyncIterator[HubClient]:
+    """Yield a client of a running hub."""
+    socket = aiohttp.UnixConnector(str(hub.home / "hub.sock"))
+    async with aiohttp.ClientSession() as local, aiohttp.ClientSession(connector=socket) as console:
+        yield HubClient(hub, local, console)

@@ -1,26 +1,27 @@
-"""A hub as its users have it: a process of its own, started by the command, spoken to over its port."""
+"""A hub as its users have it: a process of its own that runs the command, spoken to over its port."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import re
-import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from warm_process import AETHER, WarmProcess, start
+
+__all__ = ["ADDRESS", "AETHER", "HubProcess", "hub_process"]
+
 ADDRESS = re.compile(r"listens on (http://127\.0\.0\.1:\d+)")
-AETHER = Path(sys.executable).parent / "aether"
 
 
 @dataclass
 class HubProcess:
     """A running hub: its address, its folders, and what it wrote."""
 
-    process: asyncio.subprocess.Process
+    process: WarmProcess
     url: str
     home: Path
     plugins: Path
@@ -28,8 +29,7 @@ class HubProcess:
 
     async def terminate(self) -> int:
         """Ask it to stop, as a service manager would; return its exit status."""
-        if self.process.returncode is None:
-            self.process.send_signal(signal.SIGTERM)
+        self.process.terminate()
         return await self.process.wait()
 
 
@@ -39,16 +39,8 @@ async def hub_process(home: Path, *options: str) -> AsyncIterator[HubProcess]:
     plugins = home / "plugins"
     plugins.mkdir(parents=True, exist_ok=True)
     command = ["serve", "--port", "0", "--home", str(home), "--plugins", str(plugins), "--trust-plugins", str(plugins)]
-    process = await asyncio.create_subprocess_exec(
-        AETHER,
-        *command,
-        *options,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env={"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"},
-        start_new_session=True,
-    )
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
+    process = await start(*command, *options, env=environment, together=True)
     assert process.stdout is not None
     hub = HubProcess(process, "", home, plugins)
     reading: asyncio.Task[None] | None = None

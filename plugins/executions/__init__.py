@@ -373,6 +373,7 @@ def _caller(ctx: Context) -> dict[str, Any]:
         "roles": list(caller.roles),
         "scopes": None if caller.scopes is None else list(caller.scopes),
         "via": via,
+        "proof": caller.proof,
     }
 
 

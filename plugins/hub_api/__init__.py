@@ -6,6 +6,7 @@ Every figure here comes from a service that measured it.
 from kernel import Plugin
 
 from . import (
+    accounts,
     disclosure,
     events,
     jobs,
@@ -30,6 +31,21 @@ hub_api = Plugin(
     durable=["telemetry.#"],
 )
 
-parts = (kernel, modules, plugins, events, posting, site, memory, jobs, scripts, peers, quantum, trainer, disclosure)
+parts = (
+    kernel,
+    modules,
+    plugins,
+    events,
+    posting,
+    site,
+    memory,
+    jobs,
+    scripts,
+    peers,
+    quantum,
+    trainer,
+    disclosure,
+    accounts,
+)
 for part in parts:
     part.add(hub_api)

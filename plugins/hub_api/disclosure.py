@@ -52,9 +52,14 @@ def add(p: Plugin) -> None:
     p.counter(RECEIVED, "Events of telemetry that clients gave to this hub, and that it keeps")
     p.get("/api/policy/disclosure", needs="health:read", documented=True, public=True, raises=())(disclosure)
     p.get(PRIVACY, needs="policy:read", raises=(), produces=TEXT)(privacy)
-    p.post("/api/telemetry", effect="deferred", status=202, documented=True, raises=(Denied, TooLarge, StorageError))(
-        telemetry
-    )
+    p.post(
+        "/api/telemetry",
+        needs="event:emit:own",
+        effect="deferred",
+        status=202,
+        documented=True,
+        raises=(Denied, TooLarge, StorageError),
+    )(telemetry)
 
 
 async def disclosure(ctx: Context) -> Disclosure:
@@ -83,10 +88,10 @@ async def privacy(ctx: Context) -> str:
     records = kept.get("plugins.audit.records_kept")
     if records is not None:
         lines.append(
-            "- The audit: who was refused what, who used a grave right, and changes of policy and plugins, without "
-            f"bodies or secrets: the newest {records} records ([plugins.audit] records_kept)."
+            "- The audit: who was refused what, who used a grave right, who logged in from which address, and changes "
+            f"of policy and plugins: the newest {records} records ([plugins.audit] records_kept)."
         )
-    lines.append("- Addresses of clients, and which of them asked for anything else: not at all.")
+    lines.append("- Beyond that, addresses of clients, and which of them asked for what: not at all.")
     return "\n".join(lines) + "\n"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
 
@@ -11,6 +11,8 @@ from kernel import BadInput, Context, NotFound, Plugin, Reply, TooLarge
 from .jobs import RUNS, Accepted, ScriptName, accepted
 from .jobs import Scripts as Submitting
 
+Principal = Annotated[str, msgspec.Meta(min_length=1, max_length=300)]
+
 
 class Scripts(Protocol):
     """What this part asks of the scripts."""
@@ -18,7 +20,7 @@ class Scripts(Protocol):
     async def list(self) -> list[dict[str, Any]]:
         """Return the library."""
 
-    async def check(self, source: str | None, name: str | None) -> dict[str, Any]:
+    async def check(self, source: str | None, name: str | None, principal: str | None) -> dict[str, Any]:
         """Check one."""
 
 
@@ -63,13 +65,34 @@ class Diagnostic(msgspec.Struct):
     related: list[Related]
 
 
+class Reach(msgspec.Struct):
+    """A capability that the script can reach, and what the policy says of it, with the deciding line.
+
+    `capability` is the spelling of scripts, `right` that of the policy. `answer` is `depends` where only the run will
+    know the object. `certain`: every run that reaches its end uses it, first on `line`.
+    """
+
+    capability: str
+    right: str
+    answer: Literal["yes", "no", "depends"]
+    reason: str
+    source: str
+    hint: str
+    certain: bool
+    line: int | None
+
+
 class Checked(msgspec.Struct):
-    """What was found in a script: `ok` when it may run, errors and warnings, and the capabilities it can reach."""
+    """What was found in a script: `ok` when it may run, errors and warnings, and the capabilities it can reach.
+
+    `reach` has, for each of those, whether the policy allows it to the caller or to `principal`, through this script.
+    """
 
     ok: bool
     name: str
     diagnostics: list[Diagnostic]
     capabilities: list[str]
+    reach: list[Reach]
 
 
 def add(p: Plugin) -> None:
@@ -86,11 +109,17 @@ async def list_scripts(ctx: Context) -> ScriptList:
     return ScriptList(rows, len(rows))
 
 
-async def check_script(ctx: Context, source: str | None = None, name: ScriptName | None = None) -> Checked:
-    """Check a source, or a script of the library, without running it."""
+async def check_script(
+    ctx: Context, source: str | None = None, name: ScriptName | None = None, principal: Principal | None = None
+) -> Checked:
+    """Check a source, or a script of the library, without running it; nothing is run.
+
+    `principal`, such as `user:ada`, is for whom it is judged, by default the caller; others take `policy:read`.
+    """
     if source is None and name is None:
         raise BadInput("expected `source`, or the `name` of a script of the library", details={"field": "source"})
-    return msgspec.convert(await ctx.service("scripts", Scripts).check(source=source, name=name), Checked)
+    found = await ctx.service("scripts", Scripts).check(source=source, name=name, principal=principal)
+    return msgspec.convert(found, Checked)
 
 
 async def run_script(

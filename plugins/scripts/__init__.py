@@ -19,6 +19,7 @@ from . import commands
 from .compiled import Compiled, Compiler, compile_program, fingerprint, run_program
 from .examination import look
 from .faults import failure_of_source
+from .foresight import behalf, reach, refuse_what_must_fail
 from .library import Library, Root
 from .limits import SHIPPED, for_worker, limits_of
 from .names import inline_name
@@ -51,6 +52,8 @@ class Settings(msgspec.Struct, frozen=True):
     """Processes that run scripts at a time."""
     compile_s: Seconds = 10.0
     """How long a source may take to compile."""
+    look_ahead_s: Seconds = 1.0
+    """How long a run waits, before it is accepted, to be looked through for rights that it surely lacks."""
     cache_memory_mb: Count = 32
     """Compiled scripts kept in memory."""
     cache_disk_mb: Count = 64
@@ -211,10 +214,13 @@ class Scripts:
         return [msgspec.to_builtins(script) for script in listed]
 
     @needs("script:check")
-    async def check(self, ctx: Context, source: str | None = None, name: str | None = None) -> dict[str, Any]:
+    async def check(
+        self, ctx: Context, source: str | None = None, name: str | None = None, principal: str | None = None
+    ) -> dict[str, Any]:
         """Return what is found in a source, or in a script of the library, without running it.
 
-        `ok` says that it may run; `diagnostics` has errors and warnings, `capabilities` what it can reach.
+        `ok` says that it may run; `diagnostics` has errors and warnings, `capabilities` what it can reach, and `reach`
+        what the policy says of that for the caller, or for `principal` where the caller may read the policy.
         """
         own = house()
         if source is None:
@@ -224,9 +230,15 @@ class Scripts:
             source, name = script.source, script.name
         else:
             name = inline_name(name)
-        limits = await limits_of(own.ctx, _caller(ctx), name)
+        limits = await limits_of(own.ctx, behalf(ctx), name)
         found: Compiled = await own.compiler.compile(source, name, limits)
-        return {"ok": found.ok, "name": name, "diagnostics": found.diagnostics, "capabilities": found.capabilities}
+        return {
+            "ok": found.ok,
+            "name": name,
+            "diagnostics": found.diagnostics,
+            "capabilities": found.capabilities,
+            "reach": [msgspec.to_builtins(one) for one in await reach(own.ctx, ctx, found, name, principal)],
+        }
 
     @needs("job:read")
     async def submit(
@@ -242,17 +254,21 @@ class Scripts:
     ) -> dict[str, Any]:
         """Accept a run of a script of the library, or of a source; return the job's row, committed.
 
-        Raises `NotFound` for an unknown script, and asks for `script:run` on its name.
+        Raises `NotFound` for an unknown script, and asks for `script:run` on its name; raises `Denied` as well where
+        the script surely uses a right that the caller does not have through it.
         """
         own = house()
         given: dict[str, Any] = {"parameters": parameters or {}, "context": context or {}}
         if source is not None:
             name = inline_name(script_name)
-            given["source"] = source
+            given["source"] = text = source
         elif script_name is not None:
-            name = (await asyncio.to_thread(own.library.find, script_name)).name
+            script = await asyncio.to_thread(own.library.find, script_name)
+            name, text = script.name, script.source
         else:
             raise BadInput("expected the name of a script, or a source", details={"field": "script_name"})
+        await ctx.require("script:run", name)
+        await refuse_what_must_fail(own.ctx, ctx, own.compiler, text, name, patience_s=ctx.settings.look_ahead_s)
         row: dict[str, Any] = await ctx.service("executions").submit(
             "script", name, given, priority=priority, idempotency_key=idempotency_key, deadline_s=deadline_s
         )
@@ -268,11 +284,6 @@ class Scripts:
             "compiled": own.compiler.stats(),
             "workers": {name: figures for name, figures in ctx.workers.stats().items() if name in ("run", "compile")},
         }
-
-
-def _caller(ctx: Context) -> dict[str, Any]:
-    caller = ctx.chain.caller
-    return {"id": caller.id, "roles": list(caller.roles), "via": []}
 
 
 # The plugin's own life -------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 import aether_lang
-from kernel import BadInput, Plugin, Terminal
+from kernel import BadInput, Plugin, ServiceUnavailable, Terminal
 
 STYLES = {"completed": "green", "failed": "red", "cancelled": "yellow", "running": "cyan", "pending": "dim"}
 
@@ -45,20 +45,70 @@ async def run(
     return 0 if ended["status"] == "completed" else 1
 
 
-async def check(terminal: Terminal, files: list[str]) -> int | None:
-    """Check scripts without running them; the exit status is 1 when one has an error."""
+async def check(
+    terminal: Terminal, files: list[str], capabilities: bool = False, as_: str = "user:local"
+) -> int | None:
+    """Check scripts without running them; the exit status is 1 when one has an error.
+
+    --capabilities lists what each can reach, and what the policy of the running hub says of that for --as.
+    """
     broken = False
     for name in files:
         found = await asyncio.to_thread(_checked, name)
-        broken = broken or any(not finding.is_warning for finding in found)
+        wrong = any(not finding.is_warning for finding in found)
+        broken = broken or wrong
+        reach = await _reach(terminal, Path(name), as_) if capabilities and not wrong else None
         if terminal.json:
-            terminal.print({"file": name, "diagnostics": [msgspec.to_builtins(finding) for finding in found]})
-        elif found:
-            for finding in found:
-                terminal.console.print(finding.render(), markup=False, highlight=False, soft_wrap=True)
-        else:
+            shown: dict[str, Any] = {"file": name, "diagnostics": [msgspec.to_builtins(finding) for finding in found]}
+            terminal.print(shown if reach is None else {**shown, "principal": as_, "reach": reach})
+            continue
+        for finding in found:
+            terminal.console.print(finding.render(), markup=False, highlight=False, soft_wrap=True)
+        if not found:
             terminal.print(f"{name}: ok")
+        if reach is not None:
+            _show_reach(terminal, reach, as_)
     return 1 if broken else None
+
+
+async def _reach(terminal: Terminal, path: Path, principal: str) -> list[dict[str, Any]]:
+    """Return what a script can reach; the answers are empty without a hub."""
+    source = await asyncio.to_thread(_read, path)
+    asked = {"source": source, "name": _name(path), "principal": principal}
+    try:
+        checked = await terminal.request("POST", "/api/scripts/check", json=asked)
+    except ServiceUnavailable as error:
+        if error.code != "HUB_NOT_RUNNING":
+            raise
+        words = aether_lang.capabilities(aether_lang.parse(source, path.name))
+        return [{"capability": word, "answer": "", "reason": "", "source": ""} for word in words]
+    return list(checked["reach"])
+
+
+def _show_reach(terminal: Terminal, reach: list[dict[str, Any]], principal: str) -> None:
+    if not reach:
+        terminal.print("  it reaches nothing outside itself")
+        return
+    if not reach[0]["answer"]:
+        terminal.print(f"  it can reach {', '.join(one['capability'] for one in reach)}")
+        terminal.print("  no hub runs, so what the policy says is not known; ask: aether policy explain --offline")
+        return
+    rows = [
+        (
+            one["capability"],
+            "depends on its object" if one["answer"] == "depends" else one["answer"],
+            f"line {one['line']}" if one["certain"] else "perhaps",
+            one["source"],
+        )
+        for one in reach
+    ]
+    terminal.table(("capability", f"for {principal}", "used", "decided by"), rows)
+    for one in reach:
+        if one["answer"] == "no":
+            sure = "so the hub refuses to run it: " if one["certain"] else ""
+            place = f" ({one['source']})" if one["source"] else ""
+            terminal.print(f"{one['capability']}: {sure}{one['reason']}{place}")
+            terminal.print(f"  to learn more: {one['hint']}")
 
 
 async def jobs(terminal: Terminal, status: str = "", limit: int = 20) -> None:
@@ -176,3 +226,14 @@ def _show_end(terminal: Terminal, job: dict[str, Any]) -> None:
         return
     place = f"{error['file']}:{error['line']}:{error.get('column') or 1}: " if error.get("line") else ""
     terminal.console.print(f"{place}{error.get('type', '')}: {error.get('message', '')}", style="red", markup=False)
+    _show_denial(terminal, error.get("data"))
+
+
+def _show_denial(terminal: Terminal, data: Any) -> None:
+    """Print why the policy refused a right, and the command that tells more."""
+    if not isinstance(data, dict) or not data.get("reason"):
+        return
+    source = f" ({data['source']})" if data.get("source") else ""
+    terminal.print(f"{data.get('chain', '')} may not {data.get('capability', '')}: {data['reason']}{source}")
+    if data.get("hint"):
+        terminal.print(f"to learn more: {data['hint']}")

@@ -27,16 +27,26 @@ Found = Literal["memory", "disk", "nowhere"]
 _SUM: Final = hashlib.sha256().digest_size
 
 
+class Use(msgspec.Struct, frozen=True):
+    """A capability that a script certainly uses, and the first place that does."""
+
+    capability: str
+    line: int
+    column: int
+
+
 class Compiled(msgspec.Struct, frozen=True):
     """What became of a source: `code` for a run worker where it is `ok`, and what was found either way.
 
-    `capabilities` are those the script can reach, in the spelling of scripts; `hash` names the source.
+    `capabilities` are those the script can reach, in the spelling of scripts; `certain` are those that every execution
+    uses which reaches the end, each with its first place; `hash` names the source.
     """
 
     ok: bool
     code: bytes | None = None
     hash: str = ""
     capabilities: list[str] = []
+    certain: list[Use] = []
     diagnostics: list[dict[str, Any]] = []
 
     @property

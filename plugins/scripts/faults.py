@@ -31,6 +31,9 @@ BY_SERVICE: Final[Mapping[str, str]] = {
 }
 """The script's error for a part of the hub that is not there or does not answer."""
 
+DENIAL: Final = ("capability", "chain", "reason", "source", "hint")
+"""What a refusal by the policy tells: who lacked which right, why, by which line, and how to learn more."""
+
 _CODES: Final[Mapping[str, str]] = {
     "LimitError": "LIMIT_EXCEEDED",
     "BudgetError": "BUDGET_EXCEEDED",
@@ -123,8 +126,13 @@ def code_of(kind: str) -> str:
     return snake if re.fullmatch(r"[A-Z][A-Z_]*", snake) else "SCRIPT_FAILED"
 
 
-def failure_of_run(error: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return a job's failure for the error record a run ended with (language reference, 17.1)."""
+def failure_of_run(
+    error: Mapping[str, Any] | None, denied: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, Any]:
+    """Return a job's failure for the error record a run ended with (language reference, 17.1).
+
+    `denied` has the reasons why rights were refused, by right: they are for the job's owner, not for the script.
+    """
     record = error or {"type": "InternalError", "message": "the run failed without saying why"}
     kind = str(record.get("type") or "InternalError")
     failure: dict[str, Any] = {"code": code_of(kind), "type": kind, "message": str(record.get("message", ""))[:4_000]}
@@ -135,6 +143,9 @@ def failure_of_run(error: Mapping[str, Any] | None) -> dict[str, Any]:
         failure["file"] = str(record["file"])[:300]
     if record.get("data") is not None:
         failure["data"] = record["data"]
+    if kind == "PermissionError" and isinstance(record.get("data"), dict):
+        known = (denied or {}).get(str(record["data"].get("capability")))
+        failure["data"] = {**record["data"], **(known or {})}
     if isinstance(record.get("stack"), list):
         failure["stack"] = [frame for frame in record["stack"][:20] if isinstance(frame, dict)]
     return failure

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from aether_lang import host
-from kernel import AetherraError, BadInput, Context, Signature
+from kernel import AetherraError, BadInput, Context, Denied, Signature
 
 from . import operations, recollection
 from .faults import fault, in_script_words, missing
@@ -39,6 +39,12 @@ _SIGNATURES: Final = {
     for table in (operations.TABLE, recollection.TABLE)
     for name, function in table.items()
 }
+
+
+def right_of(capability: str) -> tuple[str, bool]:
+    """Return what the gateway asks for a capability, and whether that is all: else an object is added that it names."""
+    domain = capability.partition(":")[0]
+    return (f"{capability}:own" if domain in OWN else capability), capability not in DECIDED_INSIDE
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -76,6 +82,8 @@ class Gateway:
             result = await self._carry_out(request)
             return result if isinstance(result, Awaitable) else _checked(result, request.op)
         except AetherraError as error:
+            if isinstance(error, Denied):
+                self._run.refused(error.details)
             raise in_script_words(error, request.op) from None
         except Exception:
             # What the hub is made of is nothing that a script should read.
@@ -102,10 +110,9 @@ class Gateway:
         return result
 
     async def _permit(self, capability: str) -> None:
-        if capability in DECIDED_INSIDE:
-            return
-        domain = capability.partition(":")[0]
-        await self._through.require(capability, "own" if domain in OWN else None)
+        right, whole = right_of(capability)
+        if whole:
+            await self._through.require(right)
 
     def _counted(self, capability: str) -> Context:
         """Return the context of this call; a call that may have an effect is counted and has its key."""

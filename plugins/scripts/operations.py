@@ -47,6 +47,9 @@ class RunView(Protocol):
     def note(self, topic: str, data: Named) -> None:
         """Add a line to the job's history."""
 
+    def refused(self, denial: Named) -> None:
+        """Keep why a right was refused, for whoever started the run."""
+
 
 class Operations:
     """One run's operations; `TABLE` maps their names to the functions."""

@@ -23,13 +23,15 @@ from kernel import (
     redactions,
 )
 
-from .faults import failure_of_run, fault
+from .faults import DENIAL, failure_of_run, fault
 from .gateway import Gateway
 from .library import Library
 
 MESSAGE_MOST = 8 * 1024
 """Characters of one log record that are kept."""
 BATCH = 200
+DENIALS_KEPT = 100
+"""Rights of which a run remembers why they were refused."""
 AGAIN_S = 1.0
 """How long until another attempt to record what the store refused."""
 
@@ -70,6 +72,7 @@ class State(TypedDict):
     telling: asyncio.Task[None] | None
     begun: asyncio.Event
     job: Job | None
+    denied: dict[str, dict[str, Any]]
 
 
 def begin(execution: dict[str, Any], name: str) -> State:
@@ -92,13 +95,15 @@ def begin(execution: dict[str, Any], name: str) -> State:
         telling=None,
         begun=asyncio.Event(),
         job=None,
+        denied={},
     )
 
 
 def on_behalf(own: Context, caller: dict[str, Any], trace: str) -> Context:
     """Return a context that acts for the stored caller, and through whoever stood between."""
     scopes = None if caller["scopes"] is None else tuple(caller["scopes"])
-    ctx = own.on_behalf(Caller(caller["id"], tuple(caller["roles"]), scopes), trace=trace)
+    who = Caller(caller["id"], tuple(caller["roles"]), scopes, caller.get("proof", ""))
+    ctx = own.on_behalf(who, trace=trace)
     for member in caller["via"]:
         ctx = ctx.through(member)
     return ctx
@@ -155,6 +160,13 @@ class Run:
             data, topic = {"level": "warning", "message": "the log is full, later records are dropped"}, "job.log"
         self.state["lines"].append({"topic": topic, "data": data})
         self._flush_soon()
+
+    def refused(self, denial: dict[str, Any]) -> None:
+        """Keep why a right was refused: a script is told which, and whoever started it also why."""
+        word = denial.get("capability")
+        denied = self.state.setdefault("denied", {})  # a generation before this one kept none
+        if isinstance(word, str) and (word in denied or len(denied) < DENIALS_KEPT):
+            denied[word] = {name: denial[name] for name in DENIAL if name in denial}
 
     # The worker's side -------------------------------------------------------------------------------------------
 
@@ -292,7 +304,7 @@ class Run:
         if outcome.private:
             self._own.log.error("job %s: the runtime failed: %s", self.id, outcome.private)
         if outcome.state == "failed":
-            await self.finish("failed", None, failure_of_run(outcome.error))
+            await self.finish("failed", None, failure_of_run(outcome.error, self.state.get("denied", {})))
         else:
             await self.finish(outcome.state, outcome.result)
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import msgspec
 
-from kernel import BadInput, Chain, Context, Decision, Plugin, iso, needs
+from kernel import BadInput, Caller, Chain, Context, Decision, NotFound, Plugin, iso, needs
 
+from . import commands
 from .examination import look
+from .explanation import KNOWN_ROLES, Explanation, Question
+from .explanation import explain as explained
 from .folder import Keeper, Outcome
 from .patterns import Right
-from .policy import AUDITED_FROM_RISK, NOT_AUDITED, REMEMBERED, Audited, NetworkSettings
+from .policy import AUDITED_FROM_RISK, NOT_AUDITED, REMEMBERED, Audited, NetworkSettings, Outlook
 from .rules import VERSION, Trust
+from .sources import InForceFiles
 
 security = Plugin(
     "security",
@@ -149,6 +154,21 @@ class InForce(msgspec.Struct):
     trust: Trust
 
 
+class Foreseen(msgspec.Struct):
+    """What the policy says of a right before it is used. `depends`: yes for some objects only."""
+
+    right: str
+    answer: Outlook
+    reason: str
+    source: str
+    hint: str
+
+
+def _foreseen(chain: Chain, right: str) -> Foreseen:
+    answer, decision = keeper.policy.outlook(chain, right)
+    return Foreseen(right, answer, decision.reason, decision.source, decision.hint)
+
+
 @security.service("policy")
 class PolicyService:
     """The policy as others may see it, and the order to read it again."""
@@ -191,6 +211,55 @@ class PolicyService:
         return found
 
     @needs("policy:read")
+    async def explain(
+        self,
+        ctx: Context,
+        principal: str,
+        capability: str,
+        through: list[str] = [],  # noqa: B006 - a default that is copied for each call
+        supposed: list[str] = [],  # noqa: B006
+    ) -> Explanation:
+        """Return whether a principal may do something through others, member by member, and what would change a no.
+
+        `supposed` are entries such as `grant=agent:a=memory:read`. Raises `BadInput` for a question that is none.
+        """
+        asked = Question.of(principal, capability, through, supposed)
+        roles, notes = await _roles_of(ctx, principal)
+        asked = Question.of(principal, capability, through, supposed, roles)
+        # A no is explained by trying policies: milliseconds that the loop does not have.
+        return await asyncio.to_thread(explained, keeper.policy, asked, notes)
+
+    @needs("policy:read")
+    async def outlook(
+        self,
+        ctx: Context,
+        rights: list[str],
+        principal: str,
+        through: list[str] = [],  # noqa: B006 - a default that is copied for each call
+        roles: list[str] | None = None,
+        scopes: list[str] | None = None,
+    ) -> list[Foreseen]:
+        """Return what a principal may do through others, for rights whose objects are not known yet.
+
+        Without `roles` the principal has those of its account. Raises `BadInput` for a principal that is none.
+        """
+        found = (await _roles_of(ctx, principal))[0] if roles is None else tuple(roles)
+        caller = Caller(principal, found, None if scopes is None else tuple(scopes))
+        chain = Chain(caller, Question.of(principal, "", through).through)
+        return [_foreseen(chain, right) for right in rights]
+
+    @needs("system:admin")
+    async def files(self, ctx: Context) -> InForceFiles:
+        """Return the text of the files in force, to be compared with others."""
+        policy = keeper.policy
+        return InForceFiles(
+            hash=policy.hash,
+            closed=policy.closed,
+            network=policy.network,
+            files={name: raw.decode() for name, raw in policy.sources.items()},
+        )
+
+    @needs("policy:read")
     async def limits(self, ctx: Context, through: list[str]) -> dict[str, float]:
         """Return the limits of what the calling chain runs through these principals, such as `script:ci/a.aether`."""
         chain = ctx.chain
@@ -219,3 +288,52 @@ async def reload_policy(ctx: Context, force: bool = False) -> InForce:
     """Read the policy files now; a broken one leaves the last good policy in force, and the answer says why."""
     # A door of this plugin itself: no other plugin may stand between an administrator and the right to do this.
     return await PolicyService().reload(ctx, force)
+
+
+@security.get("/api/security/explain", needs="policy:read", raises=(NotFound,))
+async def explain_decision(
+    ctx: Context,
+    principal: str,
+    capability: str,
+    through: list[str] = [],  # noqa: B006 - a default that is copied for each request
+    with_: list[str] = [],  # noqa: B006
+) -> Explanation:
+    """Say whether a principal may do something, member by member, and the smallest change that would make it a yes.
+
+    `through` are the scripts, agents and plugins between, in order. `with` supposes: `grant=PRINCIPAL=RIGHT`,
+    `grant=RIGHT` for the principal itself, `deny=..`, `override=..`, `role=ROLE`, `scope=RIGHT`.
+    """
+    return await PolicyService().explain(ctx, principal, capability, through, with_)
+
+
+@security.get("/api/security/files", needs="system:admin", effect="read", raises=())
+async def files_in_force(ctx: Context) -> InForceFiles:
+    """Return the text of the policy files in force, which may differ from what lies in the folder by now."""
+    return await PolicyService().files(ctx)
+
+
+@security.uses("users")
+class Users(Protocol):
+    """What is asked of whoever keeps accounts."""
+
+    async def roles_of(self, name: str) -> list[str]:
+        """Return the roles of an account; raise `NotFound` where there is none."""
+
+
+async def _roles_of(ctx: Context, principal: str) -> tuple[tuple[str, ...], list[str]]:
+    """Return the roles of a principal, and what must be said about them."""
+    caller = ctx.chain.caller
+    if principal == caller.id:
+        return caller.roles, []
+    if principal in KNOWN_ROLES or not principal.startswith("user:"):
+        return KNOWN_ROLES.get(principal, ()), []
+    if "users" not in ctx.table.services:
+        return (), [f"no plugin keeps accounts, so {principal} is judged without roles; with role=.. supposes some"]
+    try:
+        found = await ctx.service("users", Users).roles_of(name=principal.removeprefix("user:"))
+    except NotFound:
+        return (), [f"there is no account {principal}, so it is judged without roles; with role=.. supposes some"]
+    return tuple(role if role.startswith("role:") else f"role:{role}" for role in found), []
+
+
+commands.add(security)

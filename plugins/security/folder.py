@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Literal
 
@@ -66,12 +66,7 @@ class Keeper:
 
     def _point_at(self, folder: Path, bundled: Path, network: NetworkSettings, remembered: int) -> None:
         self.folder, self._network, self._remembered = folder, network, remembered
-        try:
-            self._words = Words.read((bundled / WORDS).read_text())
-        except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"{bundled / WORDS} cannot be used: {error}; it comes with the hub: install it anew"
-            ) from None
+        self._words = read_words(bundled)
 
     async def refresh(self, clock: Clock, *, admin: Caller | None = None) -> Outcome:
         """Read the folder again and put it in force when all of it is right.
@@ -118,7 +113,7 @@ class Keeper:
                 await changed(outcome)
 
     def _compile(self) -> Policy:
-        sources = self._read()
+        sources = read_folder(self.folder)
         if self.mistake is None and fingerprint(sources, self._network) == self.policy.hash:
             return self.policy
         return Policy.load(sources, self._words, self._network, remembered=self._remembered, audited=self._audited)
@@ -131,24 +126,38 @@ class Keeper:
             self.policy = Policy.shut(str(mistake), self._words)
         return "unchanged" if known else "failed"
 
-    def _read(self) -> Mapping[str, bytes]:
-        try:
-            return {path.name: _content(path) for path in self._files()}
-        except OSError as error:
-            name = Path(error.filename).name if error.filename else self.folder.name
-            raise Mistake(name, None, f"cannot be read: {error.strerror or error}") from None
-
-    def _files(self) -> list[Path]:
-        found = sorted(self.folder.iterdir())
-        return [path for path in found if path.suffix == ".toml" and path.name != WORDS and path.name[0] != "."]
-
     def _look(self) -> object:
         """Return what changes whenever the content, the mode or the number of the files does."""
         try:
-            stats = [(path.name, path.stat()) for path in self._files()]
+            stats = [(path.name, path.stat()) for path in policy_files(self.folder)]
         except OSError as error:
             return str(error)
         return [(name, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for name, s in stats]
+
+
+def read_words(bundled: Path) -> Words:
+    """Return the table of words, which comes with the hub; raise `ConfigError` when it cannot be read."""
+    try:
+        return Words.read((bundled / WORDS).read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{bundled / WORDS} cannot be used: {error}; it comes with the hub: install it anew"
+        ) from None
+
+
+def policy_files(folder: Path) -> list[Path]:
+    """Return the files of a folder that count, by name: those named `*.toml`, but for hidden ones and the words."""
+    found = sorted(folder.iterdir())
+    return [path for path in found if path.suffix == ".toml" and path.name != WORDS and path.name[0] != "."]
+
+
+def read_folder(folder: Path) -> dict[str, bytes]:
+    """Return the content of the policy files of a folder by name; raise `Mistake` for one that cannot be taken."""
+    try:
+        return {path.name: _content(path) for path in policy_files(folder)}
+    except OSError as error:
+        name = Path(error.filename).name if error.filename else folder.name
+        raise Mistake(name, None, f"cannot be read: {error.strerror or error}") from None
 
 
 def _content(path: Path) -> bytes:

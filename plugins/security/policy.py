@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
-from kernel import Caller, Chain, Decision
+from kernel import Caller, Chain, Decision, Effect
 
 from . import rules
 from .network import Host
@@ -56,18 +57,7 @@ class Audited(msgspec.Struct, frozen=True):
     leaving_out: tuple[str, ...] = NOT_AUDITED
 
 
-class _Held(msgspec.Struct, frozen=True):
-    """The rules that apply to one principal, by the domain of the right; `anywhere` those with a `*` there."""
-
-    by_domain: Mapping[str, Sequence[Rule]]
-    anywhere: Sequence[Rule]
-
-    def about(self, domain: str) -> Iterator[Rule]:
-        yield from self.by_domain.get(domain, ())
-        yield from self.anywhere
-
-
-class _Member(msgspec.Struct, frozen=True):
+class Member(msgspec.Struct, frozen=True):
     """One member of a chain: what it is called, the principals whose rules it has, and a token's scopes."""
 
     name: str
@@ -75,11 +65,61 @@ class _Member(msgspec.Struct, frozen=True):
     scopes: tuple[str, ...] | None = None
 
 
+Outlook = Literal["yes", "no", "depends"]
+"""What can be said of a right whose object is not known yet."""
+
+Obstacle = Literal["unknown", "closed", "unsigned", "denied", "missing", "scope", "host denied", "host unlisted"]
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """Why the answer is no: what stands in the way, whose it is, and the rule and place that say so, where one does."""
+
+    obstacle: Obstacle
+    reason: str
+    member: Member | None = None
+    rule: Rule | None = None
+    label: str = ""
+    source: str = ""
+
+
+class _Index:
+    """The rules of one pattern of principals, found by the right that is asked for."""
+
+    def __init__(self, who: Who) -> None:
+        self.who = who
+        self._exact: dict[tuple[str, ...], list[Rule]] = {}
+        self._by_word: dict[tuple[str, ...], list[Rule]] = {}
+        self._by_domain: dict[str, list[tuple[str, Rule]]] = {}
+
+    def add(self, rule: Rule) -> None:
+        """Keep a rule of this pattern."""
+        segments = rule.right.segments
+        if "*" not in rule.right.text:
+            self._exact.setdefault(segments, []).append(rule)
+            self._by_word.setdefault(segments[:2], []).append(rule)
+        else:
+            start = rule.right.text.partition("*")[0]
+            self._by_domain.setdefault(segments[0] if segments else "*", []).append((start, rule))
+
+    def about(self, asked: tuple[str, ...]) -> Iterator[Rule]:
+        """Yield at least those rules that cover or touch what is asked for."""
+        patterns = (*self._by_domain.get(asked[0], ()), *self._by_domain.get("*", ()))
+        if len(asked) == 2:
+            # Asking for the whole asks for each part.
+            yield from self._by_word.get(asked, ())
+            yield from (rule for _, rule in patterns)
+        else:
+            yield from self._exact.get(asked, ())
+            yield from self._exact.get(asked[:2], ())
+            text = ":".join(asked)
+            yield from (rule for start, rule in patterns if text.startswith(start))
+
+
 class Policy:
     """All policy files of one moment, merged; `decide` and `limits_for` answer for a chain.
 
-    `hash` names the files' content and what the environment adds. `closed` holds the reason when nothing could be
-    loaded: then everybody but the console is denied everything.
+    `hash` names the files' content and what the environment adds; `sources` is that content, `parts` what it says.
+    `closed` holds the reason when nothing could be loaded: then everybody but the console is denied everything.
     """
 
     def __init__(
@@ -94,6 +134,8 @@ class Policy:
         audited: Audited | None = None,
     ) -> None:
         network = network or NetworkSettings()
+        self.parts = tuple(files)
+        self.network = network
         self.files = tuple(file.name for file in files)
         self.rules = tuple(rule for file in files for rule in file.rules)
         self.strict_mode = any(file.strict_mode for file in files)
@@ -103,6 +145,7 @@ class Policy:
         self.trust = _merged_trust(files)
         self.words = words
         self.hash = hash
+        self.sources: Mapping[str, bytes] = {}
         self.closed = closed
         self._remembered = remembered
         self._audited = _on_record(words, audited or Audited())
@@ -110,7 +153,7 @@ class Policy:
         self._exact, self._open = _by_principal(self.rules)
         strict = ("plugin:*", "script:*") if self.strict_mode else ()
         self._must_sign = tuple(Who.parse(text) for text in (*self.trust.require_signature, *strict))
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, tuple[_Index, ...]] = {}
         self._decisions: dict[tuple[Chain, str], Decision] = {}
 
     @classmethod
@@ -131,6 +174,7 @@ class Policy:
         files = [rules.read(name, sources[name], words) for name in sorted(sources)]
         name = fingerprint(sources, network)
         policy = cls(files, words, hash=name, network=network, remembered=remembered, audited=audited)
+        policy.sources = dict(sources)
         policy.try_out()
         return policy
 
@@ -154,72 +198,104 @@ class Policy:
         return decision
 
     def _judge(self, chain: Chain, capability: str) -> Decision:
-        asked = tuple(unicodedata.normalize("NFC", capability).split(":"))
-        word = self.words.row(asked)
-        if word is None or asked[2:] == ("",):
-            return Decision(False, f"there is no right {capability!r}{self.words.hint(':'.join(asked[:2]))}")
-        if self.closed is not None:
-            return self._judge_closed(chain, word.effect)
-        unsigned = self._unsigned(chain)
-        if unsigned is not None:
-            return Decision(False, unsigned, "signature", MAIN, word.effect)
-        deciding: list[Rule] = []
-        for member in members(chain):
-            rule, refusal = self._member(member, asked, capability)
-            if rule is None or refusal is not None:
-                text, source = (rule.text, rule.source) if rule else ("", "")
-                return Decision(False, refusal or "", text, source, word.effect)
-            deciding.append(rule)
-        barred = self._barred(asked)
-        if barred is not None:
-            return Decision(False, barred[0], "network", barred[1], word.effect)
-        last = deciding[-1]
-        reason = "; ".join(dict.fromkeys(f"{rule.text} ({rule.source})" for rule in deciding))
-        return Decision(True, reason, last.text, last.source, word.effect)
-
-    def _unsigned(self, chain: Chain) -> str | None:
-        """Return why a member is refused whose signature the policy wants; what is bundled is trusted by its folder."""
-        for name in (chain.caller.id, *chain.via):
-            if not name.startswith(BUNDLED) and any(who.fits(tuple(name.split(":"))) for who in self._must_sign):
-                why = "strict_mode or [trust] require_signature wants a signature"
-                return f"{name} is refused: {why}, and this version of the hub verifies none"
-        return None
-
-    def _judge_closed(self, chain: Chain, effect: Any) -> Decision:
-        if chain.caller.id == CONSOLE.id and not chain.via:
+        outcome = self.judge(chain, capability)
+        word = self.words.row(segments(capability))
+        effect: Effect = word.effect if word is not None else "irreversible"
+        if isinstance(outcome, Refusal):
+            rule, source = (outcome.rule.text, outcome.rule.source) if outcome.rule else ("", "")
+            hint = how_to_explain(chain, capability)
+            return Decision(False, outcome.reason, rule or outcome.label, source or outcome.source, effect, hint=hint)
+        if not outcome:
             return Decision(True, f"the console repairs what is broken: {self.closed}", effect=effect)
-        reason = f"the policy could not be loaded, so only {CONSOLE.id} may do anything: {self.closed}"
-        return Decision(False, reason, effect=effect)
+        last = outcome[-1]
+        reason = "; ".join(dict.fromkeys(f"{rule.text} ({rule.source})" for rule in outcome))
+        return Decision(True, reason, last.text, last.source, effect)
 
-    def _member(self, member: _Member, asked: tuple[str, ...], capability: str) -> tuple[Rule | None, str | None]:
-        """Return the rule that decides for one member, and a refusal in words when it is no."""
-        held = [self._rules_of(principal) for principal in member.principals]
-        about = [rule for each in held for rule in each.about(asked[0])]
+    def judge(self, chain: Chain, capability: str) -> Refusal | list[Rule]:
+        """Return the rule that allows it to each member, in order, or the first thing that stands in the way.
+
+        Nothing is remembered. The list is empty where the console repairs a policy that could not be loaded.
+        """
+        asked = segments(capability)
+        if self.words.row(asked) is None or asked[2:] == ("",):
+            return Refusal("unknown", f"there is no right {capability!r}{self.words.hint(':'.join(asked[:2]))}")
+        if self.closed is not None:
+            if chain.caller.id == CONSOLE.id and not chain.via:
+                return []
+            reason = f"the policy could not be loaded, so only {CONSOLE.id} may do anything: {self.closed}"
+            return Refusal("closed", reason)
+        everybody = members(chain)
+        for refusal in filter(None, map(self.unsigned, everybody)):
+            return refusal
+        deciding: list[Rule] = []
+        for member in everybody:
+            outcome = self.judge_member(member, asked, capability)
+            if isinstance(outcome, Refusal):
+                return outcome
+            deciding.append(outcome)
+        return self._barred(asked) or deciding
+
+    def outlook(self, chain: Chain, capability: str) -> tuple[Outlook, Decision]:
+        """Return the answer for a right whose object is not known yet, with the decision about all objects.
+
+        `depends`: not for every object, but for some it may be yes.
+        """
+        decision = self.decide(chain, capability)
+        asked = segments(capability)
+        if decision.allowed:
+            return "yes", decision
+        outcome = self.judge(chain, capability)
+        final = isinstance(outcome, Refusal) and outcome.obstacle in ("unknown", "closed", "unsigned")
+        if final or len(asked) != 2 or not all(self._has_some(member, asked) for member in members(chain)):
+            return "no", decision
+        return "depends", decision
+
+    def _has_some(self, member: Member, asked: tuple[str, ...]) -> bool:
+        """Tell whether there may be an object for which one member has the right."""
+        about = [rule for principal in member.principals for each in self._of(principal) for rule in each.about(asked)]
+        lifted = any(rule.effect == "override" and rule.right.touches(asked) for rule in about)
+        for rule in about:
+            if rule.effect == "deny" and rule.right.covers(asked) and not (lifted and rule.who.text == "*"):
+                return False
+        some = any(rule.effect == "allow" and rule.right.touches(asked) for rule in about)
+        return some and (member.scopes is None or any(_scope_touches(scope, asked) for scope in member.scopes))
+
+    def unsigned(self, member: Member) -> Refusal | None:
+        """Return the refusal of who must be signed and cannot be; what is bundled is trusted by its folder."""
+        if not self._must_sign or member.name.startswith(BUNDLED):
+            return None
+        name = tuple(member.name.split(":"))
+        if not any(who.fits(name) for who in self._must_sign):
+            return None
+        why = "strict_mode or [trust] require_signature wants a signature"
+        reason = f"{member.name} is refused: {why}, and this version of the hub verifies none"
+        return Refusal("unsigned", reason, member, label="signature", source=MAIN)
+
+    def judge_member(self, member: Member, asked: tuple[str, ...], capability: str) -> Refusal | Rule:
+        """Return the rule that allows it to one member by itself, or why not."""
+        about = [rule for principal in member.principals for each in self._of(principal) for rule in each.about(asked)]
         lifted = any(rule.effect == "override" and rule.right.covers(asked) for rule in about)
         for rule in about:
             if rule.effect == "deny" and rule.right.touches(asked) and not (lifted and rule.who.text == "*"):
                 hint = "; [overrides] lifts it, for an exact principal only" if rule.who.text == "*" else ""
-                return rule, f"{rule.text} denies it to {member.name}{hint}"
+                return Refusal("denied", f"{rule.text} denies it to {member.name}{hint}", member, rule)
         allowing = next((rule for rule in about if rule.effect == "allow" and rule.right.covers(asked)), None)
         if allowing is None:
-            who = member.principals[-1] if len(member.principals) > 1 else member.name
-            what = f'no rule allows {capability} for {member.name}; if it should, add "{who}" = ["{capability}"]'
-            return None, f"{what} to [capabilities.allow] in {MAIN}"
+            row = f'"{member.name}" = ["{capability}"]'
+            what = f"no rule allows {capability} for {member.name}; if it should, add {row}"
+            return Refusal("missing", f"{what} to [capabilities.allow] in {MAIN}", member)
         if member.scopes is not None and not any(_scope_covers(scope, asked) for scope in member.scopes):
-            return None, f"the token of {member.name} does not have the scope {capability}"
-        return allowing, None
+            return Refusal("scope", f"the token of {member.name} does not have the scope {capability}", member)
+        return allowing
 
-    def _rules_of(self, principal: str) -> _Held:
+    def _of(self, principal: str) -> tuple[_Index, ...]:
+        """Return the rules that apply to one principal."""
         held = self._held.get(principal)
         if held is None:
-            asked = tuple(principal.split(":"))
-            found = [*self._exact.get(principal, ()), *(r for r in self._open if r.who.fits(asked))]
-            by_domain: dict[str, list[Rule]] = {}
-            anywhere: list[Rule] = []
-            for rule in found:
-                domain = rule.right.segments[0] if rule.right.segments else "*"
-                (anywhere if domain == "*" else by_domain.setdefault(domain, [])).append(rule)
-            held = _Held(by_domain, anywhere)
+            name = tuple(principal.split(":"))
+            exact = self._exact.get(principal)
+            fitting = (index for index in (*self._open.get(name[0], ()), *self._open[""]) if index.who.fits(name))
+            held = (exact, *fitting) if exact is not None else tuple(fitting)
             self._remember(self._held, principal, held)
         return held
 
@@ -228,8 +304,8 @@ class Policy:
             del memory[next(iter(memory))]
         memory[key] = value
 
-    def _barred(self, asked: tuple[str, ...]) -> tuple[str, str] | None:
-        """Return why a host may not be reached, and the place that says so; None when it may or none is named."""
+    def _barred(self, asked: tuple[str, ...]) -> Refusal | None:
+        """Return why a host may not be reached; None when it may or none is named."""
         if asked[:2] != ("net", "http") or len(asked) < 3:
             return None
         host = ":".join(asked[2:])
@@ -237,11 +313,13 @@ class Policy:
             denied = next((entry for entry in self.denylist if entry.host.fits(host)), None)
             listed = any(entry.host.fits(host) for entry in self.allowlist)
         except ValueError as error:
-            return str(error), ""
+            return Refusal("unknown", str(error), label="network")
         if denied is not None:
-            return f"{host} is on the network denylist, as {denied.host.text!r}", denied.source
+            reason = f"{host} is on the network denylist, as {denied.host.text!r}"
+            return Refusal("host denied", reason, label="network", source=denied.source)
         if self.network_strict and not listed:
-            return f"{host} is not on the network allowlist, and the network is strict", MAIN
+            reason = f"{host} is not on the network allowlist, and the network is strict"
+            return Refusal("host unlisted", reason, label="network", source=MAIN)
         return None
 
     # What else a policy says -------------------------------------------------------------------------------------
@@ -291,11 +369,20 @@ def _on_record(words: Words, audited: Audited) -> frozenset[tuple[str, ...]]:
     return frozenset(tuple(name.split(":")) for name in risky if name not in audited.leaving_out)
 
 
-def members(chain: Chain) -> list[_Member]:
+def members(chain: Chain) -> list[Member]:
     """Return who must all have a right: the caller with roles and its token's scopes, then all it goes through."""
     caller = chain.caller
-    first = _Member(caller.id, (caller.id, *caller.roles), caller.scopes)
-    return [first, *(_Member(name, (name,)) for name in chain.via)]
+    first = Member(caller.id, (caller.id, *caller.roles), caller.scopes)
+    return [first, *(Member(name, (name,)) for name in chain.via)]
+
+
+def how_to_explain(chain: Chain, capability: str, supposed: Iterable[str] = ()) -> str:
+    """Return the command that explains a decision, to be pasted into a shell."""
+    scopes = chain.caller.scopes
+    narrowed = () if scopes is None else [f"scope={scope}" for scope in scopes] or ["scope="]
+    options = [("--through", name) for name in chain.via] + [("--with", entry) for entry in (*narrowed, *supposed)]
+    words = ["aether", "policy", "explain", chain.caller.id, capability]
+    return shlex.join([*words, *(part for option in options for part in option)])
 
 
 def fingerprint(sources: Mapping[str, bytes], network: NetworkSettings | None = None) -> str:
@@ -307,15 +394,25 @@ def fingerprint(sources: Mapping[str, bytes], network: NetworkSettings | None = 
     return digest.hexdigest()
 
 
-def _by_principal(all_rules: Iterable[Rule]) -> tuple[dict[str, list[Rule]], list[Rule]]:
-    exact: dict[str, list[Rule]] = {}
-    open_ended: list[Rule] = []
+def segments(capability: str) -> tuple[str, ...]:
+    """Return the parts of a right that is asked for, as they are compared."""
+    return tuple(unicodedata.normalize("NFC", capability).split(":"))
+
+
+def _by_principal(all_rules: Iterable[Rule]) -> tuple[dict[str, _Index], dict[str, list[_Index]]]:
+    """Return the rules of exact principals by name, those of patterns by kind, and under "" those of `*`."""
+    exact: dict[str, _Index] = {}
+    patterns: dict[str, _Index] = {}
     for rule in all_rules:
-        if rule.who.rest is None:
-            exact.setdefault(rule.who.text, []).append(rule)
-        else:
-            open_ended.append(rule)
-    return exact, open_ended
+        named = exact if rule.who.rest is None else patterns
+        index = named.get(rule.who.text)
+        if index is None:
+            index = named[rule.who.text] = _Index(rule.who)
+        index.add(rule)
+    by_kind: dict[str, list[_Index]] = {"": []}
+    for index in patterns.values():
+        by_kind.setdefault(index.who.segments[0] if index.who.segments else "", []).append(index)
+    return exact, by_kind
 
 
 def _from_environment(hosts: Iterable[str]) -> Iterator[Blocked]:
@@ -346,5 +443,12 @@ def _merged_trust(files: Sequence[PolicyFile]) -> Trust:
 def _scope_covers(scope: str, asked: tuple[str, ...]) -> bool:
     try:
         return Right.parse(scope).covers(asked)
+    except ValueError:
+        return False
+
+
+def _scope_touches(scope: str, asked: tuple[str, ...]) -> bool:
+    try:
+        return Right.parse(scope).touches(asked)
     except ValueError:
         return False

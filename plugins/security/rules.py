@@ -57,10 +57,14 @@ class Mistake(Exception):
         self.message = message
 
 
+Effect = Literal["allow", "deny", "override"]
+"""What a rule does."""
+
+
 class Rule(msgspec.Struct, frozen=True):
     """One principal pattern and one pattern of rights, with the place they stand at."""
 
-    effect: Literal["allow", "deny", "override"]
+    effect: Effect
     who: Who
     right: Right
     file: str
@@ -100,8 +104,19 @@ class Trust(msgspec.Struct, frozen=True):
     auto_integrate_min_score: float | None = None
 
 
+class Signed(msgspec.Struct, frozen=True):
+    """One entry of `[trust] require_signature`, and where it stands."""
+
+    who: Who
+    source: str
+
+
 class PolicyFile(msgspec.Struct, frozen=True):
-    """Everything one file says."""
+    """Everything one file says.
+
+    `rows` has the line of each row of rights, by the effect of its rules and its principal; `strict_line` that of
+    `strict_mode = true`.
+    """
 
     name: str
     rules: tuple[Rule, ...]
@@ -110,6 +125,9 @@ class PolicyFile(msgspec.Struct, frozen=True):
     denylist: tuple[Blocked, ...]
     trust: Trust
     strict_mode: bool
+    strict_line: int = 0
+    signed: tuple[Signed, ...] = ()
+    rows: dict[tuple[Effect, str], int] = {}
 
 
 def read(name: str, raw: bytes, words: Words) -> PolicyFile:
@@ -121,6 +139,7 @@ class _Reader:
     def __init__(self, name: str, raw: bytes, words: Words) -> None:
         self.name = name
         self.words = words
+        self.rows: dict[tuple[Effect, str], int] = {}
         if len(raw) > FILE_BYTES:
             raise Mistake(name, None, f"larger than {FILE_BYTES // 1024} KiB")
         try:
@@ -157,6 +176,9 @@ class _Reader:
             denylist=tuple(self.hosts(("network", "denylist"))),
             trust=self.trust(),
             strict_mode=bool(self.value(("strict_mode",), bool, "true or false", False)),
+            strict_line=self.at.line(("strict_mode",)),
+            signed=tuple(self.signed()),
+            rows=self.rows,
         )
 
     # What may stand in a section ---------------------------------------------------------------------------------
@@ -168,10 +190,11 @@ class _Reader:
         if found != VERSION:
             self.wrong(("version",), f"version {found} is not known here; expected {VERSION}")
 
-    def rules(self, path: Path, effect: Literal["allow", "deny", "override"]) -> list[Rule]:
+    def rules(self, path: Path, effect: Effect) -> list[Rule]:
         found = []
         for principal in self.table(path):
             inner = (*path, principal)
+            self.rows[effect, principal] = self.at.line(inner)
             who = self.parsed(inner, Who.parse, principal)
             for index, text in enumerate(self.strings(inner)):
                 place = (*inner, index)
@@ -229,13 +252,18 @@ class _Reader:
         for name, key in keys.items():
             if not _is_key(key):
                 self.wrong((*path, "keys", name), f'{name}: expected "ed25519:" and 32 bytes in base64')
-        patterns = self.strings((*path, "require_signature"))
-        for index, text in enumerate(patterns):
-            self.parsed((*path, "require_signature", index), Who.parse, text)
+        patterns = [signed.who.text for signed in self.signed()]
         score = self.value((*path, "auto_integrate_min_score"), (int, float), "a number from 0 to 1", None)
         if score is not None and not 0 <= score <= 1:
             self.wrong((*path, "auto_integrate_min_score"), f"expected a number from 0 to 1, got {score!r}")
         return Trust(keys, tuple(self.strings((*path, "plugin_folders"))), tuple(patterns), score)
+
+    def signed(self) -> list[Signed]:
+        path = ("trust", "require_signature")
+        places = [((*path, index), text) for index, text in enumerate(self.strings(path))]
+        return [
+            Signed(self.parsed(place, Who.parse, text), f"{self.name}:{self.at.line(place)}") for place, text in places
+        ]
 
     # The forms a value has ---------------------------------------------------------------------------------------
 

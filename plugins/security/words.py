@@ -56,7 +56,13 @@ class Words:
         return self._pairs.get(asked[:2])
 
     def mistake(self, right: Right) -> str | None:
-        """Return what is wrong with a pattern that no word of the table fits, with the nearest word; else None."""
+        """Return what is wrong with a pattern that no word of the table fits, with the nearest word; else None.
+
+        An object behind a word that takes none is wrong as well: such a rule would never apply.
+        """
+        row = self._pairs.get(right.segments[:2])
+        if row is not None and not row.object and (len(right.segments) > 2 or right.rest is not None):
+            return f"{':'.join(right.segments[:2])!r} takes no object; {right.text!r} would mean nothing"
         if any(_could_mean(right, pair) for pair in self._pairs):
             return None
         start = ":".join(right.segments[:2])

@@ -176,15 +176,13 @@ LONG += [
 @pytest.mark.parametrize("piece", LONG)
 def test_time_grows_no_faster_than_the_text(piece: str) -> None:
     def seconds(count: int) -> float:
-        best = 60.0
-        for _ in range(3):
-            begin = time.process_time()
-            answers(piece * count)
-            best = min(best, time.process_time() - begin)
-        return best
+        begin = time.process_time()
+        answers(piece * count)
+        return time.process_time() - begin
 
     small, large = 4_000 // len(piece), 32_000 // len(piece)
-    assert seconds(large) < 8 * 4 * max(seconds(small), 0.002)
+    bound = 8 * 4 * max(min(seconds(small) for _ in range(3)), 0.002)
+    assert any(seconds(large) < bound for _ in range(3))  # the quickest of three counts; the rest is noise
 
 
 @pytest.mark.parametrize(

@@ -183,7 +183,7 @@ CATCH_ALL = [
 
 @pytest.mark.parametrize("source", CATCH_ALL)
 def test_no_catch_swallows_a_limit(source: str) -> None:
-    ended = script(source)
+    ended = script(source, steps=30_000)
     assert ended.error is not None
     assert ended.error["type"] == "LimitError"
     assert (

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import warm_battery
 
 from kernel.testing import CHECKS, Report, check_plugin
 
@@ -101,10 +102,15 @@ def import_state(version: str, state: dict[str, Any]) -> None:
 '''
 
 
-def checked(tmp_path: Path, source: str, **options: object) -> Report:
+def checked(tmp_path: Path, source: str, check: Callable[..., Report] = check_plugin, **options: object) -> Report:
     path = tmp_path / "bad.py"
     path.write_text(source)
-    return check_plugin(path, **options)  # type: ignore[arg-type]
+    return check(path, **options)
+
+
+def soon(tmp_path: Path, source: str, **options: object) -> Report:
+    """Check it with halves that start at once; that they find what the battery finds is shown below."""
+    return checked(tmp_path, source, warm_battery.check_plugin, **options)
 
 
 def test_a_good_plugin_passes_every_check_without_a_warning(tmp_path: Path) -> None:
@@ -391,9 +397,17 @@ def leave() -> None:
 
 @pytest.mark.parametrize("bad", BAD.values(), ids=list(BAD))
 def test_a_bad_plugin_is_caught_by_the_check_that_is_there_for_it(tmp_path: Path, bad: Bad) -> None:
-    report = checked(tmp_path, bad.source(), reserved={"/health": "the hub itself"})
+    report = soon(tmp_path, bad.source(), reserved={"/health": "the hub itself"})
     assert {finding.check for finding in report.failures} == {bad.check}, str(report)
     assert [words for words in bad.says if words not in str(report)] == [], str(report)
+
+
+@pytest.mark.parametrize("what", ["a slip of syntax", "a health that fails"])
+def test_the_battery_finds_what_its_halves_find_when_they_start_at_once(tmp_path: Path, what: str) -> None:
+    source, reserved = BAD[what].source() + "\n\nseen = set()\n", {"/health": "the hub itself"}
+    report = checked(tmp_path, source, reserved=reserved)
+    assert not report.passed
+    assert report == soon(tmp_path, source, reserved=reserved)
 
 
 def test_every_check_has_a_plugin_that_it_catches() -> None:
@@ -405,20 +419,20 @@ def test_every_check_has_a_plugin_that_it_catches() -> None:
 
 def test_state_that_a_reload_would_lose_is_a_warning_with_its_name(tmp_path: Path) -> None:
     source = GOOD.replace("@bad.export_state\n", "").replace("@bad.import_state\n", "")
-    report = checked(tmp_path, source + "\n\nseen = set()\nTABLE = {}\n")
+    report = soon(tmp_path, source + "\n\nseen = set()\nTABLE = {}\n")
     assert report.passed
     told = [str(warning) for warning in report.warnings]
     assert [one.split(" is kept")[0] for one in told] == ["`counts` (bad.py)", "`seen` (bad.py)"]
 
 
 def test_a_state_that_grew_a_field_is_told_what_its_older_versions_lack(tmp_path: Path) -> None:
-    report = checked(tmp_path, GOOD.replace('state.get("counts", {})', 'state["counts"]'))
+    report = soon(tmp_path, GOOD.replace('state.get("counts", {})', 'state["counts"]'))
     assert report.passed
     assert "read it with state.get('counts', ...)" in str(report.warnings[0])
 
 
 def test_a_right_that_the_policy_does_not_give_is_a_warning_with_the_rule_to_add(tmp_path: Path) -> None:
-    report = checked(tmp_path, GOOD.replace('"memory:read:own"', '"event:emit:greeting.*"'))
+    report = soon(tmp_path, GOOD.replace('"memory:read:own"', '"event:emit:greeting.*"'))
     assert report.passed, str(report)
     assert '"plugin:bad" = ["event:emit:greeting.*"]' in str(report.warnings[0])
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 from hub_process import hub_process
+from warm_battery import check_plugin
 
 from kernel import AetherraError, Caller
-from kernel.testing import Recording, check_plugin, running_kernel
+from kernel.testing import Recording, running_kernel
 
 HEAD = 'from kernel import Context, Plugin\n\nbad = Plugin("bad", version="1.0.0")\n\n\n'
 PLAIN = 'async def f(ctx: Context) -> str:\n    """F."""\n    return ""\n'

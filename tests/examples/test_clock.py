@@ -12,16 +12,22 @@ from typing import Any
 
 import aiohttp
 import pytest
-from hub_process import AETHER, HubProcess, hub_process
+import pytest_asyncio
+from hub_process import HubProcess, hub_process
+from warm_process import start
 
 from kernel import Caller, Overloaded, Plugin
+from kernel.contribution import ONE_OF_A_HOUSE
 from kernel.testing import Recording, TestClock, running_plugin
 
 CLOCK = Path(__file__).resolve().parents[2] / "examples" / "clock.py"
 ADA = Caller("user:ada", ("role:user",))
 
-ELSEWHERE = {"route", "put", "patch", "histogram", "manifest", "decider", "auditor", "trusts"}
-"""`route`, `put`, `patch` and `histogram` are as their neighbours; two are for the plugin that decides alone."""
+of_the_hub = pytest.mark.asyncio(loop_scope="module")
+"""For the tests of the hub that they share, and that lives in their loop."""
+
+ELSEWHERE = {"route", "put", "patch", "histogram", "manifest"} | set(ONE_OF_A_HOUSE)
+"""Those that are as their neighbours, and those that one plugin of a house has alone."""
 
 
 def test_it_uses_every_door_once() -> None:
@@ -38,9 +44,10 @@ def test_it_uses_every_door_once() -> None:
     assert doors - used - ELSEWHERE == set()
 
 
-@pytest.fixture
-async def hub(tmp_path: Path) -> AsyncIterator[HubProcess]:
-    async with hub_process(tmp_path / "home") as running:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def hub(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[HubProcess]:
+    """A hub with the clock; no two tests look at the same alarm, stopwatch or reload."""
+    async with hub_process(tmp_path_factory.mktemp("clock") / "home") as running:
         (running.plugins / "clock.py").write_text(CLOCK.read_text())
         async with asyncio.timeout(20), aiohttp.ClientSession(running.url) as client:
             while (await client.get("/api/clock")).status != 200:
@@ -48,7 +55,7 @@ async def hub(tmp_path: Path) -> AsyncIterator[HubProcess]:
         yield running
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def client(hub: HubProcess) -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession(hub.url) as session:
         yield session
@@ -60,24 +67,16 @@ async def ask(client: aiohttp.ClientSession, method: str, path: str, **options: 
 
 
 async def console(hub: HubProcess, *arguments: str, check: bool = True) -> str:
-    process = await asyncio.create_subprocess_exec(
-        AETHER,
-        "--home",
-        str(hub.home),
-        "--plugins",
-        str(hub.plugins),
-        "--trust-plugins",
-        str(hub.plugins),
-        *arguments,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env={"PATH": os.environ["PATH"], "HOME": str(hub.home)},
-    )
+    plugins = str(hub.plugins)
+    folders = ("--home", str(hub.home), "--plugins", plugins, "--trust-plugins", plugins)
+    environment = {"PATH": os.environ["PATH"], "HOME": str(hub.home)}
+    process = await start(*folders, *arguments, env=environment, together=True)
     out, _ = await process.communicate()
     assert process.returncode == 0 or not check, out.decode()
     return out.decode()
 
 
+@of_the_hub
 async def test_it_tells_the_time_of_a_zone_and_refuses_one_that_is_not_there(client: aiohttp.ClientSession) -> None:
     status, time = await ask(client, "GET", "/api/clock?zone=Asia/Tokyo")
     assert (status, time["zone"], time["time"][-6:]) == (200, "Asia/Tokyo", "+09:00")
@@ -86,6 +85,7 @@ async def test_it_tells_the_time_of_a_zone_and_refuses_one_that_is_not_there(cli
     assert "did you mean Asia/Tokyo?" in refusal["error"]
 
 
+@of_the_hub
 async def test_it_streams_ticks_and_answers_over_a_socket(client: aiohttp.ClientSession) -> None:
     async with client.get("/api/clock/ticks?every_s=0.05") as stream:
         assert stream.content_type == "text/event-stream"
@@ -104,6 +104,7 @@ async def test_it_streams_ticks_and_answers_over_a_socket(client: aiohttp.Client
         assert (await socket.receive_json())["code"] == "BAD_INPUT"
 
 
+@of_the_hub
 async def test_an_alarm_set_at_the_terminal_rings(hub: HubProcess, client: aiohttp.ClientSession) -> None:
     assert "rings in 0.05 s: tea" in await console(hub, "alarm", "tea", "--in-s", "0.05")
     later = json.loads(await console(hub, "alarm", "--json", "coffee", "--in-s", "3600"))
@@ -118,6 +119,7 @@ async def page(client: aiohttp.ClientSession, path: str) -> str:
         return await response.text()
 
 
+@of_the_hub
 async def test_a_stopwatch_and_an_open_socket_outlive_a_reload(hub: HubProcess, client: aiohttp.ClientSession) -> None:
     assert (await ask(client, "POST", "/api/clock/stopwatches/run"))[0] == 200
     async with client.ws_connect("/api/clock/socket") as socket:
@@ -131,11 +133,13 @@ async def test_a_stopwatch_and_an_open_socket_outlive_a_reload(hub: HubProcess, 
     assert (await ask(client, "DELETE", "/api/clock/stopwatches/run"))[0] == 404
 
 
+@of_the_hub
 async def test_the_doctor_asks_it(hub: HubProcess) -> None:
     said = json.loads(await console(hub, "doctor", "--json", check=False))
     assert any("time zones" in finding["found"] for finding in said["checks"])
 
 
+@of_the_hub
 async def test_scripts_call_it(hub: HubProcess) -> None:
     script = hub.home / "zone.aether"
     script.write_text('log clock.now("Asia/Tokyo").zone\n')

@@ -61,12 +61,12 @@ DROPPED = {
 
 
 async def asking(hub: Any, stop: asyncio.Event, answers: list[int]) -> None:
-    """A client with a connection of its own that must never notice anything."""
+    """A client with a connection of its own that asks again and again, and must never notice anything."""
     reader, writer = await hub.connect()
     while not stop.is_set():
         writer.write(f"GET /api/probe/plain HTTP/1.1\r\nHost: localhost:{hub.port}\r\n\r\n".encode())
         answers.append(int((await reader.readuntil(b'{"is":"plain"}')).split()[1]))
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.002)  # as often as a hub is asked, and the time of the tests is not for asking alone
     writer.close()
     await writer.wait_closed()
 

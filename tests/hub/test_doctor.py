@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from hub_process import hub_process
+from warm_process import run
 
 from hub.doctor import examine
 from hub.doctor import installation as package
@@ -118,10 +119,10 @@ def test_a_setting_that_nobody_reads_is_a_warning(home: Path) -> None:
 
 
 def aether(*arguments: str, limit: int | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "hub", *arguments]
-    if limit is not None:
-        command = ["bash", "-c", f'ulimit -n {limit}; exec "$@"', "bash", *command]
     environ = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
+    if limit is None:
+        return run(*arguments, env=environ)
+    command = ["bash", "-c", f'ulimit -n {limit}; exec "$@"', "bash", sys.executable, "-m", "hub", *arguments]
     return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
 
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from hub.app import check_bind
 from hub.cli import address_of
 from hub.edge import Edge
 from hub.settings import HubSettings
@@ -647,18 +646,6 @@ async def test_pipelined_requests_are_answered_in_order(hub: Any) -> None:
 
 
 # Binding ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "hub.example.org"])
-def test_another_address_than_loopback_is_refused_with_how_to_allow_it(host: str) -> None:
-    with pytest.raises(ConfigError, match="AETHERRA_ALLOW_INSECURE_BIND=1"):
-        check_bind(HubSettings(host=host))
-    assert check_bind(HubSettings(host=host, allow_insecure_bind=True)) is not None
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.1.2.3"])
-def test_loopback_is_fine(host: str) -> None:
-    assert check_bind(HubSettings(host=host)) is None
 
 
 async def test_a_lab_hub_shows_its_open_address_red(start_hub: Any) -> None:

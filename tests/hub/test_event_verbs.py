@@ -12,13 +12,30 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from hub_process import AETHER, HubProcess, hub_process
+import pytest_asyncio
+from hub_process import HubProcess, hub_process
+from warm_process import WarmProcess, start
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[HubProcess]:
+    """A hub for all the tests that do not end it."""
+    async with hub_process(tmp_path_factory.mktemp("events") / "home") as hub:
+        yield hub
+
+
+@pytest.fixture
+def home(running: HubProcess) -> Path:
+    """Return the home of that hub."""
+    return running.home
 
 
 class Verb:
     """A running `aether events ...`."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: WarmProcess) -> None:
         assert process.stdout is not None
         assert process.stderr is not None
         self.process, self.out, self.err = process, process.stdout, process.stderr
@@ -39,15 +56,8 @@ class Verb:
 
 @asynccontextmanager
 async def verb(home: Path, *arguments: str) -> AsyncIterator[Verb]:
-    process = await asyncio.create_subprocess_exec(
-        AETHER,
-        "events",
-        *arguments,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={"PATH": os.environ["PATH"], "AETHERRA_HOME": str(home), "PYTHONUNBUFFERED": "1"},
-        start_new_session=True,
-    )
+    environment = {"PATH": os.environ["PATH"], "AETHERRA_HOME": str(home), "PYTHONUNBUFFERED": "1"}
+    process = await start("events", *arguments, env=environment)
     try:
         yield Verb(process)
     finally:
@@ -67,11 +77,13 @@ async def emit(home: Path, topic: str, data: str) -> int:
     return int(json.loads(out)["seq"])
 
 
-async def following(hub: HubProcess, running: Verb) -> None:
+async def following(hub: HubProcess, follower: Verb) -> None:
     """Return once the verb, which may attach late, has printed one of the events published here."""
-    seen = asyncio.create_task(running.line())
-    while not seen.done():
-        await emit(hub.home, "user.ready", "0")
+    seen = asyncio.create_task(follower.line())
+    async with aiohttp.ClientSession() as session:
+        while not seen.done():
+            async with session.post(hub.url + "/api/events", json={"topic": "user.ready"}) as response:
+                assert response.status == 201
     assert "user.ready" in await seen
 
 
@@ -114,37 +126,33 @@ async def test_what_happened_while_the_hub_was_away_is_printed_though_nothing_wa
             assert (status, out.split("  ")[1:]) == (0, ["user.note", '"tea"\n'])
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("arguments", [(), ("--topics", "user.#,job.*"), ("tail",)])
-async def test_alone_it_follows_everything_and_topics_narrow_it(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    home = tmp_path / "home"
-    async with hub_process(home) as hub, verb(home, *arguments) as running:
-        await following(hub, running)
-        running.process.send_signal(signal.SIGINT)
-        status, _, err = await running.end()
+async def test_alone_it_follows_everything_and_topics_narrow_it(
+    running: HubProcess, home: Path, arguments: tuple[str, ...]
+) -> None:
+    async with verb(home, *arguments) as follower:
+        await following(running, follower)
+        follower.process.send_signal(signal.SIGINT)
+        status, _, err = await follower.end()
         assert (status, err) == (130, "")
 
 
-async def test_it_stops_after_the_count_and_shows_the_past(tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    async with hub_process(home):
-        start = await emit(home, "user.note", "0")
-        for n in range(1, 4):
-            await emit(home, "user.note", str(n))
-        status, out, err = await run(home, "tail", "user.*", "--since", str(start), "--count", "2")
-        assert (status, err) == (0, "")
-        assert [line.split("  ")[1:] for line in out.splitlines()] == [["user.note", "1"], ["user.note", "2"]]
-        status, out, _ = await run(home, "--json", "tail", "--since", "1h", "--count", "1", "user.note")
-        assert (status, json.loads(out)["seq"]) == (0, start)
+async def test_it_stops_after_the_count_and_shows_the_past(home: Path) -> None:
+    first = await emit(home, "user.diary", "0")
+    for n in range(1, 4):
+        await emit(home, "user.diary", str(n))
+    status, out, err = await run(home, "tail", "user.*", "--since", str(first), "--count", "2")
+    assert (status, err) == (0, "")
+    assert [line.split("  ")[1:] for line in out.splitlines()] == [["user.diary", "1"], ["user.diary", "2"]]
+    status, out, _ = await run(home, "--json", "tail", "--since", "1h", "--count", "1", "user.diary")
+    assert (status, json.loads(out)["seq"]) == (0, first)
 
 
-async def test_emit_says_the_number_and_whether_the_event_is_kept(tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    async with hub_process(home):
-        status, out, _ = await run(home, "emit", "user.note", '{"text": "tea"}', "--key", "k")
-        assert (status, out.split()[1:]) == (0, ["user.note", "(kept)"])
-        assert (await run(home, "emit", "user.note", '{"text": "tea"}', "--key", "k"))[1] == out
-        assert "(not kept)" in (await run(home, "emit", "greeting.made"))[1]
+async def test_emit_says_the_number_and_whether_the_event_is_kept(home: Path) -> None:
+    status, out, _ = await run(home, "emit", "user.note", '{"text": "tea"}', "--key", "k")
+    assert (status, out.split()[1:]) == (0, ["user.note", "(kept)"])
+    assert (await run(home, "emit", "user.note", '{"text": "tea"}', "--key", "k"))[1] == out
+    assert "(not kept)" in (await run(home, "emit", "greeting.made"))[1]
 
 
 @pytest.mark.parametrize(
@@ -158,14 +166,12 @@ async def test_emit_says_the_number_and_whether_the_event_is_kept(tmp_path: Path
     ],
 )
 async def test_what_does_not_work_is_said_in_a_line(
-    tmp_path: Path, arguments: tuple[str, ...], status: int, said: str
+    home: Path, arguments: tuple[str, ...], status: int, said: str
 ) -> None:
-    home = tmp_path / "home"
-    async with hub_process(home):
-        ended, _, err = await run(home, *arguments)
-        assert ended == status, err
-        assert said in err
-        assert "Traceback" not in err
+    ended, _, err = await run(home, *arguments)
+    assert ended == status, err
+    assert said in err
+    assert "Traceback" not in err
 
 
 async def test_without_a_hub_it_says_how_to_start_one(tmp_path: Path) -> None:

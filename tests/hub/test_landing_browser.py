@@ -12,7 +12,8 @@ from typing import Any
 
 import aiohttp
 import pytest
-from devtools import Browser, Page, chromium
+import pytest_asyncio
+from devtools import Browser, Page, Visit, chromium
 from hub_process import HubProcess, hub_process
 
 HELLO = '''
@@ -28,13 +29,27 @@ async def greet(name: str) -> str:
 LIVE = "document.getElementById('live').textContent === 'Live'"
 NAMES = re.compile(r'<tr data-key="([a-z_]+)"')
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.timeout(60), pytest.mark.asyncio(loop_scope="module")]
 
 
-@pytest.fixture
-async def browser(need: Callable[[str], str], tmp_path: Path) -> AsyncIterator[Browser]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def started(need: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
     """A headless Chromium."""
-    async with chromium(need("chromium"), tmp_path / "profile") as running:
+    async with chromium(need("chromium"), tmp_path_factory.mktemp("profile")) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def browser(started: Browser) -> AsyncIterator[Visit]:
+    """The browser as one has it who has just started it."""
+    async with started.visit() as visit:
+        yield visit
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def hub(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[HubProcess]:
+    """A hub for the tests that only look at it."""
+    async with hub_process(tmp_path_factory.mktemp("looked-at") / "home") as running:
         yield running
 
 
@@ -64,7 +79,7 @@ def assert_ours(page: Page, hub: HubProcess) -> None:
     assert page.complaints == []
 
 
-async def test_a_dropped_plugin_an_edit_and_a_failure_appear_without_a_reload(browser: Browser, tmp_path: Path) -> None:
+async def test_a_dropped_plugin_an_edit_and_a_failure_appear_without_a_reload(browser: Visit, tmp_path: Path) -> None:
     async with hub_process(tmp_path / "home") as hub:
         page = await browser.page()
         await page.open(f"{hub.url}/")
@@ -84,7 +99,7 @@ async def test_a_dropped_plugin_an_edit_and_a_failure_appear_without_a_reload(br
         assert_ours(page, hub)
 
 
-async def test_a_job_is_shown_and_its_end_as_well(browser: Browser, tmp_path: Path) -> None:
+async def test_a_job_is_shown_and_its_end_as_well(browser: Visit, tmp_path: Path) -> None:
     async with hub_process(tmp_path / "home") as hub:
         page = await browser.page()
         await page.open(f"{hub.url}/")
@@ -96,20 +111,19 @@ async def test_a_job_is_shown_and_its_end_as_well(browser: Browser, tmp_path: Pa
         assert_ours(page, hub)
 
 
-async def test_without_javascript_the_page_is_as_complete(browser: Browser, tmp_path: Path) -> None:
-    async with hub_process(tmp_path / "home") as hub:
-        scripted, plain = await browser.page(), await browser.page(scripts=False)
-        await scripted.open(f"{hub.url}/")
-        await shows(scripted, LIVE)
-        await plain.open(f"{hub.url}/")
-        shown = await plain.html()
-        assert NAMES.findall(shown) == NAMES.findall(await scripted.html())
-        assert {"executions", "hub_api", "memory", "scripts", "security"} <= set(NAMES.findall(shown))
-        assert 'id="live" role="status" aria-live="polite"></p>' in shown
-        assert_ours(plain, hub)
+async def test_without_javascript_the_page_is_as_complete(browser: Visit, hub: HubProcess) -> None:
+    scripted, plain = await browser.page(), await browser.page(scripts=False)
+    await scripted.open(f"{hub.url}/")
+    await shows(scripted, LIVE)
+    await plain.open(f"{hub.url}/")
+    shown = await plain.html()
+    assert NAMES.findall(shown) == NAMES.findall(await scripted.html())
+    assert {"executions", "hub_api", "memory", "scripts", "security"} <= set(NAMES.findall(shown))
+    assert 'id="live" role="status" aria-live="polite"></p>' in shown
+    assert_ours(plain, hub)
 
 
-async def test_it_finds_the_hub_again_after_a_restart(browser: Browser, tmp_path: Path) -> None:
+async def test_it_finds_the_hub_again_after_a_restart(browser: Visit, tmp_path: Path) -> None:
     home = tmp_path / "home"
     async with hub_process(home) as hub:
         page = await browser.page()
@@ -125,7 +139,7 @@ async def test_it_finds_the_hub_again_after_a_restart(browser: Browser, tmp_path
         assert [url for url in page.requests if not url.startswith(("data:", f"{again.url}/"))] == []
 
 
-async def test_in_the_background_it_holds_no_stream_and_asks_for_nothing(browser: Browser, tmp_path: Path) -> None:
+async def test_in_the_background_it_holds_no_stream_and_asks_for_nothing(browser: Visit, tmp_path: Path) -> None:
     async with hub_process(tmp_path / "home") as hub:
         page = await browser.page()
         await page.open(f"{hub.url}/")
@@ -159,7 +173,7 @@ async def streams(hub: HubProcess) -> int:
     return int(float(found[1]))
 
 
-async def test_it_fits_a_narrow_screen(browser: Browser, tmp_path: Path) -> None:
+async def test_it_fits_a_narrow_screen(browser: Visit, tmp_path: Path) -> None:
     async with hub_process(tmp_path / "home") as hub:
         page = await browser.page()
         await page.send("Emulation.setDeviceMetricsOverride", width=360, height=640, deviceScaleFactor=1, mobile=True)
@@ -169,14 +183,13 @@ async def test_it_fits_a_narrow_screen(browser: Browser, tmp_path: Path) -> None
         assert await page.run("document.documentElement.scrollWidth") == 360
 
 
-async def test_nothing_moves_when_the_page_comes_alive(browser: Browser, tmp_path: Path) -> None:
-    async with hub_process(tmp_path / "home") as hub:
-        page = await browser.page()
-        await page.open(f"{hub.url}/")
-        await page.run("window.first = document.querySelector('#moment time').dateTime")
-        await shows(page, LIVE)
-        await shows(page, "document.querySelector('#moment time').dateTime !== window.first")
-        assert await page.run(SHIFTS) == 0
+async def test_nothing_moves_when_the_page_comes_alive(browser: Visit, hub: HubProcess) -> None:
+    page = await browser.page()
+    await page.open(f"{hub.url}/")
+    await page.run("window.first = document.querySelector('#moment time').dateTime")
+    await shows(page, LIVE)
+    await shows(page, "document.querySelector('#moment time').dateTime !== window.first")
+    assert await page.run(SHIFTS) == 0
 
 
 SHIFTS = """new Promise((resolve) => {
@@ -248,9 +261,9 @@ async def other_site() -> AsyncIterator[int]:
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost"], ids=["same site", "another site"])
 async def test_a_page_of_another_origin_can_neither_read_nor_drive_the_hub(
-    browser: Browser, tmp_path: Path, name: str
+    browser: Visit, hub: HubProcess, name: str
 ) -> None:
-    async with hub_process(tmp_path / "home") as hub, other_site() as port:
+    async with other_site() as port:
         page = await browser.page()
         await page.open(f"http://{name}:{port}/")
         told = await page.run(f"const hub = {json.dumps(hub.url)}; {TRY}")
@@ -264,8 +277,8 @@ async def test_a_page_of_another_origin_can_neither_read_nor_drive_the_hub(
         assert await page.run(f"fetch('{hub.url}/api/plugins').then((response) => response.status)") == 200
 
 
-async def test_no_page_can_show_the_hub_in_a_frame(browser: Browser, tmp_path: Path) -> None:
-    async with hub_process(tmp_path / "home") as hub, other_site() as port:
+async def test_no_page_can_show_the_hub_in_a_frame(browser: Visit, hub: HubProcess) -> None:
+    async with other_site() as port:
         page = await browser.page()
         await page.open(f"http://127.0.0.1:{port}/")
         await page.run(

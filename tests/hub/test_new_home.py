@@ -6,11 +6,11 @@ import os
 import re
 import stat
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+from warm_process import run
 
 from hub.new_home import make_home, settings_file, toml_value
 from hub.settings import HubSettings
@@ -138,19 +138,17 @@ def test_a_setting_without_a_value_and_a_nested_one_are_shown(tmp_path: Path) ->
     assert tomllib.loads(SHOWN.sub("", text)) == {"hub": {"tls": {"port": 1}}}
 
 
-def run(*arguments: str, user_home: Path) -> subprocess.CompletedProcess[str]:
-    environ = {"PATH": os.environ["PATH"], "HOME": str(user_home)}
-    command = [sys.executable, "-m", "hub", *arguments]
-    return subprocess.run(command, cwd=user_home, env=environ, capture_output=True, text=True, check=False)
+def aether(*arguments: str, user_home: Path) -> subprocess.CompletedProcess[str]:
+    return run(*arguments, cwd=user_home, env={"PATH": os.environ["PATH"], "HOME": str(user_home)})
 
 
 def test_the_verb_says_what_it_made_and_the_commands_that_come_next(tmp_path: Path) -> None:
-    made = run("init", "new home", user_home=tmp_path)
+    made = aether("init", "new home", user_home=tmp_path)
     assert made.returncode == 0, made.stderr
     assert "aetherra.toml" in made.stdout
     doctor = next(line for line in made.stdout.splitlines() if "doctor" in line)
     assert f"'{tmp_path / 'new home'}'" in doctor
-    again = run("init", "--home", "new home", "--json", user_home=tmp_path)
+    again = aether("init", "--home", "new home", "--json", user_home=tmp_path)
     assert '"made":[]' in again.stdout
-    refused = run("init", "/dev/null/x", user_home=tmp_path)
+    refused = aether("init", "/dev/null/x", user_home=tmp_path)
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)

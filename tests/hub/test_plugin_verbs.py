@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from hub_process import ADDRESS, AETHER
+import warm_process
+from hub_process import ADDRESS
 
 from hub.plugin_verbs import TEMPLATE, TEMPLATES, rendered
 
@@ -20,8 +21,7 @@ HELLO = Path(__file__).resolve().parents[2] / "examples" / "hello.py"
 
 def run(home: Path, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8", "COLUMNS": "120"}
-    command = [str(AETHER), "--home", str(home / "hub"), *arguments]
-    return subprocess.run(command, env=environment, cwd=cwd or home, capture_output=True, text=True, check=False)
+    return warm_process.run("--home", str(home / "hub"), *arguments, env=environment, cwd=cwd or home)
 
 
 @pytest.mark.parametrize("name", ["greeter2", "my_long_thing", "queue"])

@@ -3,27 +3,34 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-from devtools import Browser, Page, chromium
+import pytest_asyncio
+from devtools import Browser, Page, Visit, chromium
 from hub_process import HubProcess, hub_process
 
-pytestmark = pytest.mark.timeout(150)
+pytestmark = [pytest.mark.timeout(150), pytest.mark.asyncio(loop_scope="module")]
 
 
-@pytest.fixture
-async def browser(need: Callable[[str], str], tmp_path: Path) -> AsyncIterator[Browser]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def started(need: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
     """A headless Chromium."""
-    async with chromium(need("chromium"), tmp_path / "profile") as running:
+    async with chromium(need("chromium"), tmp_path_factory.mktemp("profile")) as running:
         yield running
 
 
-@pytest.fixture
-async def hub(tmp_path: Path) -> AsyncIterator[HubProcess]:
-    """A hub of its own."""
-    async with hub_process(tmp_path / "home") as running:
+@pytest_asyncio.fixture(loop_scope="module")
+async def browser(started: Browser) -> AsyncIterator[Visit]:
+    """The browser as one has it who has just started it."""
+    async with started.visit() as visit:
+        yield visit
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def hub(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[HubProcess]:
+    """A hub, which the tests only read."""
+    async with hub_process(tmp_path_factory.mktemp("reference") / "home") as running:
         yield running
 
 
@@ -56,7 +63,7 @@ TRIED = """
 """
 
 
-async def test_swagger_shows_every_operation_and_tries_them_out(browser: Browser, hub: HubProcess) -> None:
+async def test_swagger_shows_every_operation_and_tries_them_out(browser: Visit, hub: HubProcess) -> None:
     page = await browser.page()
     await page.open(f"{hub.url}/docs")
     await shows(page, "document.querySelectorAll('.opblock').length > 40")
@@ -80,7 +87,7 @@ SEARCH = """
 """
 
 
-async def test_redoc_shows_every_operation_and_finds_one(browser: Browser, hub: HubProcess) -> None:
+async def test_redoc_shows_every_operation_and_finds_one(browser: Visit, hub: HubProcess) -> None:
     page = await browser.page()
     await page.open(f"{hub.url}/redoc")
     await shows(page, "document.querySelectorAll('[data-section-id*=\"operation/\"]').length > 40")

@@ -660,6 +660,32 @@ async def test_a_capability_that_the_policy_gives_later_lets_the_plugin_in(tmp_p
         assert await call(kernel, "hello.greet", "Ada") == "Hello, Ada!"
 
 
+async def test_a_plugin_that_loses_a_right_it_asked_for_is_stopped_until_it_has_it_again(tmp_path: Path) -> None:
+    switch = tmp_path / "allowed"
+    switch.touch()
+    deciding = ALLOW_ALL.replace(
+        'Decision(True, "everything is allowed in this test", effect="free")',
+        'Decision(not capability.startswith("net:") or SWITCH.exists(), "by the switch", effect="free")',
+    )
+    deciding = f"from pathlib import Path\nSWITCH = Path({str(switch)!r})\n{deciding}"
+    wanting = greeter().replace('version="1.0.0"', 'version="1.0.0", capabilities=["net:http"]')
+    other = greeter().replace('"hello"', '"other"').replace("/api/hello/", "/api/other/")
+    async with running_kernel(tmp_path, plugins={"allow_all": deciding, "hello": wanting, "other": other}) as kernel:
+        assert await call(kernel, "hello.greet", "Ada") == "Hello, Ada!"
+        switch.unlink()
+        for _ in range(2):
+            await kernel.bus.publish("policy.loaded", {})
+            with pytest.raises(NotFound):
+                await call(kernel, "hello.greet", "Ada")
+            assert "hello asks for net:http, which the policy does not give it" in (
+                kernel.modules.get("hello").reason or ""
+            )
+        assert await call(kernel, "other.greet", "Ada") == "Hello, Ada!"
+        switch.touch()
+        await kernel.bus.publish("policy.loaded", {})
+        assert await call(kernel, "hello.greet", "Ada") == "Hello, Ada!"
+
+
 async def test_a_capability_that_the_policy_does_not_give_refuses_the_plugin(tmp_path: Path) -> None:
     denying = ALLOW_ALL.replace(
         'Decision(True, "everything is allowed in this test", effect="free")',

@@ -504,4 +504,5 @@ async def submit(ctx: Context) -> dict[str, Any]:
         with Recording(kernel.bus, "stage.began") as began:
             await kernel.context(ADA).call("relay.submit")
             event = await began.wait_for("stage.began")
-    assert event.data["caller"] == {"id": "user:ada", "roles": ["user"], "scopes": None, "via": ["plugin:relay"]}
+    caller = {"id": "user:ada", "roles": ["user"], "scopes": None, "via": ["plugin:relay"], "proof": ""}
+    assert event.data["caller"] == caller

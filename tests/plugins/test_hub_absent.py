@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hub_client import HubClient, hub_client
+import pytest_asyncio
+from hub_client import HubClient, client_here
 
 from kernel import Caller, Kernel
 from kernel.testing import ALLOW_ALL, running_kernel
@@ -45,9 +46,13 @@ class Runner:
 """
 
 
-@pytest.fixture
-async def client(tmp_path: Path) -> AsyncIterator[HubClient]:
-    async with hub_client(tmp_path / "home") as running:
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[HubClient]:
+    """A client of a hub that the tests share, to which nothing happens."""
+    async with client_here(tmp_path_factory.mktemp("shared") / "home") as running:
         yield running
 
 

@@ -4,39 +4,31 @@ import asyncio
 import json
 import shutil
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-import aiohttp
 import pytest
-from hub_process import HubProcess, hub_process
+import pytest_asyncio
+from hub_client import HubClient, client_here, hub_client
 
 from kernel import Caller
 from kernel.testing import ALLOW_ALL, TestClock, running_kernel
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = (ROOT / "examples" / "hello.py").read_text()
 
 
-@dataclass
-class Client:
+class Client(HubClient):
     """A client over TCP (`user:local`) and one over the console socket (`core:console`)."""
 
-    hub: HubProcess
-    local: aiohttp.ClientSession
-    console: aiohttp.ClientSession
-
     async def get(self, path: str, status: int = 200) -> Any:
-        async with self.local.get(self.hub.url + path) as response:
-            assert response.status == status, await response.text()
-            return await response.json()
+        return await self.ask("GET", path, status=status)
 
     async def post(self, path: str, body: Any = None, status: int = 200, *, console: bool = False) -> Any:
-        session, base = (self.console, "http://localhost") if console else (self.local, self.hub.url)
-        async with session.post(base + path, json=body) as response:
-            assert response.status == status, await response.text()
-            return await response.json()
+        return await self.ask("POST", path, body, status, console=console)
 
     async def version(self, number: int) -> None:
         beside = self.hub.plugins / ".hello.new"
@@ -49,12 +41,18 @@ class Client:
                         return
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def client(tmp_path: Path) -> AsyncIterator[Client]:
-    async with hub_process(tmp_path / "home") as hub:
-        socket = aiohttp.UnixConnector(str(hub.home / "hub.sock"))
-        async with aiohttp.ClientSession() as local, aiohttp.ClientSession(connector=socket) as console:
-            yield Client(hub, local, console)
+    """A client of a hub of its own."""
+    async with client_here(tmp_path / "home") as client:
+        yield Client(**vars(client))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def reader(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Client]:
+    """A client of a hub that the tests share, and only read."""
+    async with client_here(tmp_path_factory.mktemp("shared") / "home") as client:
+        yield Client(**vars(client))
 
 
 ENDLESS = """
@@ -88,7 +86,9 @@ class Scripts:
         return []
 
     @needs("script:check")
-    async def check(self, ctx: Context, source: str | None, name: str | None) -> dict[str, Any]:
+    async def check(
+        self, ctx: Context, source: str | None, name: str | None, principal: str | None
+    ) -> dict[str, Any]:
         return {}
 
 @scripts.service("executions")
@@ -169,15 +169,15 @@ async def test_kernel_status_has_the_documented_fields_and_they_move(client: Cli
     assert later["uptime"] > status["uptime"]
 
 
-async def test_kernel_metrics_have_the_documented_envelope(client: Client) -> None:
-    metrics = await client.get("/api/kernel/metrics")
+async def test_kernel_metrics_have_the_documented_envelope(reader: Client) -> None:
+    metrics = await reader.get("/api/kernel/metrics")
     assert set(metrics) == {"hub_ts", "kernel"}
     assert {"scheduler", "supervisor", "bus", "store", "hmr"} == set(metrics["kernel"]["metrics"])
     assert metrics["kernel"]["metrics"]["store"]["writes"] >= 0
 
 
-async def test_every_bound_is_shown_under_the_name_of_its_setting(client: Client) -> None:
-    answer = await client.get("/api/system/limits")
+async def test_every_bound_is_shown_under_the_name_of_its_setting(reader: Client) -> None:
+    answer = await reader.get("/api/system/limits")
     limits = answer["limits"]
     assert answer["count"] == len(limits)
     assert (limits["hub.connections"], limits["hub.body_kb"], limits["limits.ring"]) == (2_000, 1_024, 10_000)
@@ -279,12 +279,23 @@ async def test_an_unknown_plugin_is_answered_with_the_nearest_name(client: Clien
     assert "did you mean 'hello'?" in (await client.get("/api/plugins/helo", status=404))["error"]
 
 
-async def test_the_policy_snapshot_has_exactly_the_documented_keys(client: Client) -> None:
-    snapshot = await client.get("/api/security/policy")
+async def test_the_policy_snapshot_has_exactly_the_documented_keys(reader: Client) -> None:
+    snapshot = await reader.get("/api/security/policy")
     assert set(snapshot) == {"capabilities", "network", "strict_mode"}
     assert snapshot["capabilities"]["allow"]["core:*"] == ["*"]
     assert set(snapshot["network"]) == {"allowlist", "denylist"}
-    await client.get("/api/security/policy/meta", status=403)
+    await reader.get("/api/security/policy/meta", status=403)
+    await reader.get("/api/security/files", status=403)
+
+
+async def test_a_decision_is_explained_and_what_is_supposed_is_in_the_query(reader: Client) -> None:
+    path = "/api/security/explain?principal=user:local&capability=plugin:manage&through=script:a.aether"
+    found = await reader.get(path)
+    assert [one["member"] for one in found["members"]] == ["user:local", "script:a.aether"]
+    tries = "".join(f"&with={quote(change['try_with'])}" for change in found["proposal"]["changes"])
+    assert (await reader.get(path + tries))["allowed"] is True
+    wrong = await reader.get("/api/security/explain?principal=usr:x&capability=plugin:manage", status=400)
+    assert "did you mean 'user'" in wrong["error"]
 
 
 async def test_the_console_reads_the_policy_anew_and_hears_of_a_mistake(tmp_path: Path) -> None:
@@ -292,21 +303,17 @@ async def test_the_console_reads_the_policy_anew_and_hears_of_a_mistake(tmp_path
     policies.mkdir()
     main = policies / "default.toml"
     shutil.copy(ROOT / "policies" / "default.toml", main)
-    async with hub_process(tmp_path / "home", "--policies", str(policies)) as hub:
-        socket = aiohttp.UnixConnector(str(hub.home / "hub.sock"))
-        async with aiohttp.ClientSession(connector=socket) as console:
-            async with console.post("http://localhost/api/security/reload", json={}) as response:
-                assert (await response.json())["stale"] is False
-            main.write_text(main.read_text() + "\nbroken = [")
-            async with console.post("http://localhost/api/security/reload", json={}) as response:
-                answer = await response.json()
-                assert (response.status, answer["code"]) == (400, "POLICY_REFUSED")
-                assert answer["details"]["file"].endswith("default.toml")
+    async with hub_client(tmp_path / "home", "--policies", str(policies)) as client:
+        assert (await client.ask("POST", "/api/security/reload", {}, console=True))["stale"] is False
+        main.write_text(main.read_text() + "\nbroken = [")
+        answer = await client.ask("POST", "/api/security/reload", {}, 400, console=True)
+        assert answer["code"] == "POLICY_REFUSED"
+        assert answer["details"]["file"].endswith("default.toml")
 
 
-async def test_stats_count_real_requests(client: Client) -> None:
-    first = await client.get("/api/stats")
-    second = await client.get("/api/stats")
+async def test_stats_count_real_requests(reader: Client) -> None:
+    first = await reader.get("/api/stats")
+    second = await reader.get("/api/stats")
     assert second["requests_handled"] == first["requests_handled"] + 1
     assert first["lyrixa_chat"] == {"registered": False, "status": "unavailable"}
 
@@ -321,10 +328,10 @@ async def test_the_site_says_which_component_does_not_work(client: Client) -> No
     assert site["components"]["kernel"] == "healthy"
 
 
-async def test_events_need_the_right_for_their_topics(client: Client) -> None:
-    answer = await client.get("/api/events?topics=%23", status=403)
+async def test_events_need_the_right_for_their_topics(reader: Client) -> None:
+    answer = await reader.get("/api/events?topics=%23", status=403)
     assert "event:read" in answer["error"]
-    assert (await client.get("/api/events?topics=,", status=400))["code"] == "BAD_INPUT"
+    assert (await reader.get("/api/events?topics=,", status=400))["code"] == "BAD_INPUT"
 
 
 async def test_module_events_pass_by_as_they_happen(client: Client) -> None:

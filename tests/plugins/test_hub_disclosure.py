@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hub_client import hub_client
+from hub_client import client_here, hub_client
 
 from hub.app import HUB, make_app
 from hub.settings import HubSettings
@@ -26,7 +26,7 @@ def settings(home: Path, text: str) -> None:
 
 
 async def test_the_disclosure_has_the_documented_fields_and_the_settings_in_force(tmp_path: Path) -> None:
-    async with hub_client(tmp_path / "home") as client:
+    async with client_here(tmp_path / "home") as client:
         for console in (False, True):
             assert await client.ask("GET", "/api/policy/disclosure", console=console) == {
                 "telemetry_opt_in": False,
@@ -59,7 +59,7 @@ async def test_the_disclosure_has_the_documented_fields_and_the_settings_in_forc
 
 
 async def test_any_page_may_read_the_disclosure_and_no_credential_is_looked_at(tmp_path: Path) -> None:
-    async with hub_client(tmp_path / "home") as client:
+    async with client_here(tmp_path / "home") as client:
         url = client.hub.url + "/api/policy/disclosure"
         headers = {"Origin": FOREIGN, "Authorization": "Bearer nonsense", "Sec-Fetch-Site": "cross-site"}
         async with client.local.get(url, headers=headers) as response:
@@ -122,7 +122,7 @@ async def door() -> str:
 
 
 async def test_telemetry_is_refused_until_it_is_wanted_and_the_setting_is_named(tmp_path: Path) -> None:
-    async with hub_client(tmp_path / "home") as client:
+    async with client_here(tmp_path / "home") as client:
         for console in (False, True):
             refused = await client.ask("POST", "/api/telemetry", USAGE, 403, console=console)
             assert set(refused) == {"error", "details", "code"}

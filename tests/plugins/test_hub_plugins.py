@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from hub_client import HubClient, hub_client
+from hub_client import HubClient, client_here, hub_client
 
 from kernel import Config, Kernel, Paths
 from kernel.errors import BadInput, Conflict, LoadError, NotFound
@@ -20,7 +20,7 @@ NEEDY = EXAMPLE.replace('"hello", version', '"needy", requires={"oracle": ""}, v
 
 @pytest.fixture
 async def client(tmp_path: Path) -> AsyncIterator[HubClient]:
-    async with hub_client(tmp_path / "home") as running:
+    async with client_here(tmp_path / "home") as running:
         yield running
 
 

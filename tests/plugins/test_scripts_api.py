@@ -23,7 +23,8 @@ SCRIPTS = {
     "grows.aether": "let xs = [1]\nwhile true { xs = xs + xs }",
     "floods.aether": 'for i in range(6000) { log "line {i}" }\nreturn "done"',
     "unknown.aether": "return frobnicate(1)",
-    "denied.aether": 'return load_plugin("memory")',
+    "denied.aether": 'if true { load_plugin("memory") }',
+    "sure.aether": 'return load_plugin("memory")',
     "waits.aether": 'log "waiting"\nwait 300',
     "typed.aether": "return parameters.count + 1",
 }
@@ -169,7 +170,21 @@ async def test_a_right_that_is_missing_is_named(client: Client) -> None:
     error = (await client.outcome("denied.aether"))["error"]
     assert (error["code"], error["type"]) == ("CAPABILITY_DENIED", "PermissionError")
     assert error["message"] == "missing capability: plugin:manage"
-    assert error["data"]["capability"] == "plugin:manage"
+    assert error["data"] == {
+        "capability": "plugin:manage",
+        "chain": "user:local → script:denied.aether",
+        "reason": 'no rule allows plugin:manage for user:local; if it should, add "user:local" = ["plugin:manage"] to '
+        "[capabilities.allow] in default.toml",
+        "source": "",
+        "hint": "aether policy explain user:local plugin:manage --through script:denied.aether",
+    }
+
+
+async def test_a_run_that_would_surely_be_denied_is_refused_with_the_reason(client: Client) -> None:
+    refused = await client.ask("POST", "/run", {"script_name": "sure.aether"}, status=403)
+    assert refused["message"].startswith("user:local → script:sure.aether may not plugin:manage: no rule allows")
+    assert refused["details"]["hint"] == "aether policy explain user:local plugin:manage --through script:sure.aether"
+    assert refused["details"]["capability"] == "plugin:manage"
 
 
 @pytest.mark.parametrize(

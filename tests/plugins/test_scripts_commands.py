@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from hub_process import AETHER, HubProcess, hub_process
+from hub_process import HubProcess, hub_process
+from warm_process import WarmProcess, start
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -35,16 +36,9 @@ class Shell:
         assert process.returncode == status, out.decode() + err.decode()
         return out.decode() + err.decode()
 
-    async def start(self, *arguments: str) -> asyncio.subprocess.Process:
+    async def start(self, *arguments: str) -> WarmProcess:
         environment = {"PATH": os.environ["PATH"], "AETHERRA_HOME": str(self.hub.home), "COLUMNS": "200"}
-        return await asyncio.create_subprocess_exec(
-            AETHER,
-            *arguments,
-            cwd=self.folder,
-            env=environment,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        return await start(*arguments, cwd=self.folder, env=environment)
 
     def file(self, name: str, text: str) -> str:
         (self.folder / name).write_text(text)
@@ -100,11 +94,41 @@ async def test_run_without_watch_prints_the_job(shell: Shell) -> None:
         ("let x = (1", "inline/wrong.aether:1:9: syntax error: '(' was never closed\nlet x = (1\n        ^\n"),
         ("while true { }", "LimitError: the script took too many steps"),
         ("return nothing_like_it(1)", "inline/wrong.aether:1:8: UnknownFunction"),
-        ('load_plugin("memory")', "inline/wrong.aether:1:1: PermissionError: missing capability: plugin:manage"),
+        (
+            'if true { load_plugin("memory") }',
+            "inline/wrong.aether:1:11: PermissionError: missing capability: plugin:manage\n"
+            "core:console → script:inline/wrong.aether may not plugin:manage: no rule allows plugin:manage for "
+            'script:inline/wrong.aether; if it should, add "script:inline/wrong.aether" = ["plugin:manage"] to '
+            "[capabilities.allow] in default.toml\n"
+            "to learn more: aether policy explain core:console plugin:manage --through script:inline/wrong.aether\n",
+        ),
     ],
 )
 async def test_a_failed_run_is_status_1_with_place_and_reason(shell: Shell, text: str, said: str) -> None:
     assert said in await shell.aether("run", shell.file("wrong.aether", text), "--watch", status=1)
+
+
+async def test_a_run_that_would_surely_be_denied_is_refused_with_the_reason_and_how_to_learn_more(shell: Shell) -> None:
+    before = json.loads(await shell.aether("jobs", "--json"))["count"]
+    said = await shell.aether("run", shell.file("sure.aether", 'log "hi"\nload_plugin("memory")'), status=1)
+    assert "core:console → script:inline/sure.aether may not plugin:manage: no rule allows" in said
+    assert said.splitlines()[-1] == (
+        "to learn more: aether policy explain core:console plugin:manage --through script:inline/sure.aether"
+    )
+    assert json.loads(await shell.aether("jobs", "--json"))["count"] == before
+
+
+async def test_what_a_script_can_reach_is_listed_with_what_the_policy_says_of_it(shell: Shell) -> None:
+    text = 'remember("x")\nemit("tea", {})\nif true { load_plugin("memory") }'
+    said = await shell.aether("check", shell.file("reach.aether", text), "--capabilities")
+    rows = [line.split() for line in said.splitlines()]
+    assert ["event.emit", "depends", "on", "its", "object", "perhaps"] in rows
+    assert next(row for row in rows if row[0] == "memory.write")[:4] == ["memory.write", "yes", "line", "1"]
+    assert ["plugin.manage", "no", "perhaps"] in rows
+    assert "to learn more: aether policy explain user:local plugin:manage --through script:inline/reach.aether" in said
+    found = json.loads(await shell.aether("check", "reach.aether", "--capabilities", "--as", "core:vault", "--json"))
+    assert {row["capability"]: row["answer"] for row in found["reach"]}["plugin.manage"] == "no"
+    assert found["principal"] == "core:vault"
 
 
 async def test_an_unknown_script_is_one_line_with_the_nearest_name(shell: Shell) -> None:

@@ -426,6 +426,9 @@ class Stranger:
     def remaining_s(self) -> float | None:
         return 60.0
 
+    def refused(self, denial: dict[str, Any]) -> None:
+        """Forget it."""
+
     def note(self, topic: str, data: dict[str, Any]) -> None:
         self.noted.append((topic, data))
 
@@ -594,7 +597,8 @@ async def test_a_function_is_called_through_the_script_so_it_lends_its_plugins_r
 
 async def test_a_script_that_a_plugin_starts_can_do_no_more_than_the_plugin(house: ScriptHouse) -> None:
     ctx = house.kernel.context(ADA)
-    for call, state in (('remember("launched")', "completed"), ("get_all_goals()", "failed"), ("tea.key()", "failed")):
+    goals = "if true { get_all_goals() }"
+    for call, state in (('remember("launched")', "completed"), (goals, "failed"), ("tea.key()", "failed")):
         assert await house.result(f"{call}\nreturn 1") == 1
         final = await house.ended({"id": await ctx.call("tea.launch", call)})
         assert (final["owner"], final["state"]) == ("user:ada", state)

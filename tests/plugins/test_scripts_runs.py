@@ -146,7 +146,12 @@ async def test_a_script_that_throws_fails_with_its_record(house: ScriptHouse) ->
     ("source", "code", "type", "said"),
     [
         ("return frobnicate(1)", "UNKNOWN_FUNCTION", "UnknownFunction", "frobnicate"),
-        ('return load_plugin("memory")', "CAPABILITY_DENIED", "PermissionError", "missing capability: plugin:manage"),
+        (
+            'if true { load_plugin("memory") }',
+            "CAPABILITY_DENIED",
+            "PermissionError",
+            "missing capability: plugin:manage",
+        ),
         ("return 1 / 0", "DIVISION_BY_ZERO", "DivisionByZero", "zero"),
         ("return tea", "NAME_ERROR", "NameError", "tea"),
         ("null.x", "TYPE_ERROR", "TypeError", "cannot read .x of null"),

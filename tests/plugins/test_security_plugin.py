@@ -192,3 +192,89 @@ async def test_it_can_be_reloaded_itself_and_leaves_nothing_behind(kernel: Kerne
     async with asyncio.timeout(20):
         await gone.wait()
     assert (await kernel.context(LOCAL).require("memory:write", "own")).allowed
+
+
+USERS = '''
+"""Keeps accounts, as far as this test needs them."""
+from kernel import Context, NotFound, Plugin, needs
+
+users = Plugin("users", version="1.0.0", description="Keeps accounts.")
+
+@users.service("users")
+class Users:
+    """The accounts."""
+
+    @needs("plugin:read")
+    async def roles_of(self, ctx: Context, name: str) -> list[str]:
+        """Return the roles of an account."""
+        if name != "ada":
+            raise NotFound(f"there is no account {name}")
+        return ["admin", "role:user"]
+'''
+
+
+async def test_it_explains_with_the_roles_that_accounts_have(tmp_path: Path) -> None:
+    async with running_kernel(tmp_path, plugins={"users": USERS}, bundled=["security"]) as kernel:
+        found = await policy(kernel).explain(principal="user:ada", capability="plugin:manage")
+        assert (found["allowed"], found["roles"], found["notes"]) == (True, ["role:admin", "role:user"], [])
+        unknown = await policy(kernel).explain(principal="user:bob", capability="plugin:manage")
+        assert (unknown["allowed"], unknown["roles"]) == (False, [])
+        assert unknown["notes"][0].startswith("there is no account user:bob")
+
+
+async def test_it_explains_to_whoever_may_read_the_policy_and_the_live_one_stays_as_it_is(kernel: Kernel) -> None:
+    asked = {"principal": "user:local", "capability": "plugin:manage", "through": ["script:a"]}
+    found = await policy(kernel, LOCAL).explain(**asked)
+    assert [one["member"] for one in found["members"]] == ["user:local", "script:a"]
+    assert found["roles"] == ["role:user"]
+    assert found["command"] == "aether policy explain user:local plugin:manage --through script:a"
+    tries = [change["try_with"] for change in found["proposal"]["changes"]]
+    assert (await policy(kernel, LOCAL).explain(**asked, supposed=tries))["allowed"]
+    assert not (await policy(kernel, LOCAL).explain(**asked))["allowed"]
+    with pytest.raises(Denied, match="policy:read"):
+        await policy(kernel, Caller("anonymous")).explain(**asked)
+    with pytest.raises(BadInput, match="did you mean 'user'"):
+        await policy(kernel, LOCAL).explain(principal="usr:x", capability="memory:read")
+
+
+async def test_without_accounts_a_user_is_judged_without_roles_and_that_is_said(kernel: Kernel) -> None:
+    found = await policy(kernel).explain(principal="user:ada", capability="memory:read:own")
+    assert not found["allowed"]
+    assert "no plugin keeps accounts" in found["notes"][0]
+
+
+async def test_the_files_in_force_are_for_the_admin_and_stay_when_the_folder_is_broken(kernel: Kernel) -> None:
+    before = await policy(kernel).files()
+    assert set(before["files"]) == {"default.toml"}
+    edit(kernel, "strict_mode", "strikt_mode")
+    with pytest.raises(BadInput):
+        await policy(kernel).reload()
+    assert await policy(kernel).files() == before
+    with pytest.raises(Denied):
+        await policy(kernel, LOCAL).files()
+
+
+async def test_what_is_foreseen_of_a_right_without_an_object(kernel: Kernel) -> None:
+    rights = ["event:emit", "plugin:call", "plugin:manage", "fs:read", "memory:raed"]
+    found = await policy(kernel).outlook(rights=rights, principal="user:local", through=["script:a"])
+    assert [one["answer"] for one in found] == ["depends", "yes", "no", "no", "no"]
+    agent = await policy(kernel).outlook(rights=["event:emit"], principal="agent:a")
+    assert agent[0]["answer"] == "no"
+    scoped = {"principal": "user:local", "roles": ["role:user"]}
+    for scope, answer in (("event:emit:user.x", "depends"), ("memory:read", "no")):
+        found = await policy(kernel).outlook(rights=["event:emit"], scopes=[scope], **scoped)
+        assert found[0]["answer"] == answer
+
+
+async def test_a_denial_carries_its_reason_and_the_command_that_explains_it(kernel: Kernel) -> None:
+    with pytest.raises(Denied) as caught:
+        await kernel.context(LOCAL).call("probe.try_right", "fs:read:docs")
+    assert caught.value.details == {
+        "capability": "fs:read:docs",
+        "chain": "user:local",
+        "reason": 'deny "*" = "fs:*" denies it to user:local; [overrides] lifts it, for an exact principal only',
+        "source": caught.value.details["source"],
+        "hint": "aether policy explain user:local fs:read:docs",
+    }
+    file, _, line = caught.value.details["source"].partition(":")
+    assert '"fs:*"' in (main_file(kernel).parent / file).read_text().splitlines()[int(line) - 1]
