@@ -18,6 +18,7 @@ from hub.binding import Door
 from hub.dispatch import TOKEN_ONLY, Endpoint
 from hub.errors import SHAPES, STATUS_OF_CODE, status_of
 from hub.fanout import Notice, Wire
+from hub.rates import AIMOS, RATE_HEADERS
 from hub.schemas import Components, Schema, module_name, with_default
 from hub.settings import HubSettings
 from hub.sse import RESUME_PARAMETER
@@ -370,12 +371,13 @@ class _Writer:
             kind = Wire if streams == "events" else route.signature.result
             text = _EVENTS if streams == "events" else _VALUES
             return {200: self._response(text, {"text/event-stream": {"schema": self._message(kind)}})}
-        replayed = ("Idempotency-Replayed",) if route.keyed else ()
+        named: tuple[str, ...] = ("Idempotency-Replayed",) if route.keyed else ()
+        named += RATE_HEADERS if door.dialect == AIMOS else ()
         if route.status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
-            return {route.status: self._response("Done; there is nothing to say.", None, *replayed)}
+            return {route.status: self._response("Done; there is nothing to say.", None, *named)}
         media = route.produces.partition(";")[0] or "application/json"
         schema = self._schema(media, _result(route.signature.result))
-        return {route.status: self._response(self._about(schema), {media: {"schema": schema}}, *replayed)}
+        return {route.status: self._response(self._about(schema), {media: {"schema": schema}}, *named)}
 
     def _message(self, kind: Any) -> Schema:
         """Return the schema of one message of a stream, its fields as the client's parser hands them out."""
@@ -406,7 +408,10 @@ class _Writer:
         name = f"{shown}.{status}"
         if name not in self._responses:
             schema = self._components.of(SHAPES[shown].type, given=False)
-            more = {429: ("Retry-After",), 503: ("Retry-After",), 401: ("WWW-Authenticate",)}.get(status, ())
+            more: tuple[str, ...] = {429: ("Retry-After",), 503: ("Retry-After",), 401: ("WWW-Authenticate",)}.get(
+                status, ()
+            )
+            more += RATE_HEADERS if (status, dialect) == (429, AIMOS) else ()
             text = MEANING.get(status, HTTPStatus(status).phrase)
             self._responses[name] = self._response(text, {"application/json": {"schema": schema}}, *more)
         return name

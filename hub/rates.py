@@ -17,6 +17,9 @@ from kernel import Clock, Config, Identity, Overloaded
 
 WINDOW_S = 60.0
 AIMOS = "aimos"
+RATE_HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
+"""What an answer on a path of that document tells: the bound, what is left of it, and when all of it is there again."""
+
 ADMIN = "role:admin"
 
 W = TypeVar("W", "Exact", "Weighted")
@@ -141,11 +144,8 @@ class Rates:
         admin = identity is not None and ADMIN in identity.caller.roles
         bound = self._limits.aimos_admin_requests_per_minute if admin else self._limits.aimos_requests_per_minute
         verdict = self._aimos.take(client, bound, now)
-        match.rate = {
-            "X-RateLimit-Limit": str(bound),
-            "X-RateLimit-Remaining": str(verdict.remaining),
-            "X-RateLimit-Reset": str(int(self._clock.now() + verdict.reset_s)),
-        }
+        told = (bound, verdict.remaining, int(self._clock.now() + verdict.reset_s))
+        match.rate = dict(zip(RATE_HEADERS, map(str, told), strict=True))
         if verdict.wait_s is not None:
             raise self._refusal(verdict, "Rate limit exceeded")
 

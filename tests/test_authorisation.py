@@ -25,23 +25,13 @@ from kernel.testing import TestClock
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-EXPECTED: Mapping[str, list[str]] = tomllib.loads(Path(__file__).with_name("authorisation.toml").read_text())
-LEVELS = {route: level for level, routes in EXPECTED.items() for route in routes}
-
-ALLOWED = {
-    "anybody": {"none", "elsewhere", "user", "other", "admin", "demoted", "expired", "revoked", "service", "agent"},
-    "early": {"none", "elsewhere", "user", "other", "admin", "demoted", "expired", "revoked", "service", "agent"},
-    "token": {"user", "other", "admin"},
-    "known": {"none", "user", "other", "admin", "service"},
-    "user": {"none", "user", "other", "admin"},
-    "admin": {"admin"},
-}
-"""By level: the kinds of caller that are let in; every other one is refused."""
+EXPECTED: Mapping[str, Any] = tomllib.loads(Path(__file__).with_name("authorisation.toml").read_text())
+LEVELS = {route: level for level, expected in EXPECTED.items() for route in expected["routes"]}
+KINDS = sorted(EXPECTED["anybody"]["let_in"])
 
 UNPROVEN = {"elsewhere", "demoted", "expired", "revoked"}
 """Those of whom nobody knows who they are: 401. Whoever is known and may not is told 403."""
 
-KINDS = sorted(ALLOWED["anybody"])
 REQUESTS = {"limits.requests_per_minute": 1_000_000} | {
     f"limits.aimos_{kind}requests_per_minute": 1_000_000 for kind in ("", "admin_")
 }
@@ -144,7 +134,7 @@ async def socket_let_in(house: House, endpoint: Endpoint, kind: str) -> tuple[bo
 
 async def test_every_route_stands_in_the_table_of_who_may_and_every_row_is_a_route(house: House) -> None:
     assert sorted(map(name_of, house.endpoints)) == sorted(LEVELS)
-    assert len(LEVELS) == sum(map(len, EXPECTED.values()))
+    assert len(LEVELS) == sum(len(expected["routes"]) for expected in EXPECTED.values())
 
 
 async def test_every_route_of_a_bundled_plugin_names_the_right_it_needs(house: House) -> None:
@@ -161,7 +151,7 @@ async def test_each_kind_of_caller_is_let_in_where_it_should_be_and_nowhere_else
     wrong = []
     for endpoint in house.endpoints:
         level = LEVELS[name_of(endpoint)]
-        expected = kind in ALLOWED[level] and not (kind == "agent" and level == "known")
+        expected = kind in EXPECTED[level]["let_in"]
         allowed, status = await let_in(house, endpoint, kind)
         if allowed != expected or (
             not expected and status != (401 if kind in UNPROVEN or (kind, level) == ("none", "token") else 403)

@@ -454,3 +454,68 @@ async def test_a_ticket_opens_one_socket_within_half_a_minute(tmp_path: Path) ->
         ended = await ticket()
         await hub.ask("POST", "/api/auth/logout", token=access)
         assert not await opened(ended)
+
+
+# What was set going -------------------------------------------------------------------------------------------------
+
+GATE = '''
+"""gate lets a script wait until a test opens it."""
+import asyncio
+from kernel import Context, Plugin
+
+gate = Plugin("gate", version="1.0.0")
+reached, opened = asyncio.Event(), asyncio.Event()
+
+@gate.function("wait", effect="free", needs="log:write")
+async def wait(ctx: Context) -> str:
+    """Wait until it is opened."""
+    reached.set()
+    await opened.wait()
+    return "open"
+
+@gate.get("/api/gate/reached", needs="health:read")
+async def until_reached() -> str:
+    await reached.wait()
+    reached.clear()
+    opened.clear()
+    return "reached"
+
+@gate.post("/api/gate/open", needs="health:read")
+async def open_gate() -> None:
+    opened.set()
+'''
+SCOPES = ("script:run", "memory:write:own", "job:read:own", "log:write")
+SOURCE = 'gate.wait()\nremember("after the gate")\nreturn "done"'
+
+
+@pytest.mark.parametrize("how", ["demoted", "disabled", "revoked", "stolen", "nothing", "logged out"])
+async def test_a_run_under_way_may_do_what_its_user_may_by_now(tmp_path: Path, how: str) -> None:
+    async with whole_hub(tmp_path, plugins={"gate": GATE}) as server, asking(server) as hub:
+        grant = await hub.person("runner")
+        access = grant["access_token"]
+        if how == "revoked":
+            access = await token(hub, "run", *SCOPES, user="runner")
+        job = await hub.ask("POST", "/api/scripts/run", {"source": SOURCE}, token=access)
+        assert job.status == 201, job.json
+        await hub.ask("GET", "/api/gate/reached")
+        match how:
+            case "demoted":
+                await hub.ask("PATCH", "/api/users/runner", {"roles": []}, console=True)
+            case "disabled":
+                await hub.ask("PATCH", "/api/users/runner", {"active": False}, console=True)
+            case "revoked":
+                await hub.ask("DELETE", "/api/tokens/run", console=True)
+            case "stolen":
+                await refresh(hub, grant["refresh_token"])
+                await refresh(hub, grant["refresh_token"])
+            case "logged out":
+                await hub.ask("POST", "/api/auth/logout", token=access)
+        await hub.ask("POST", "/api/gate/open")
+        path = f"/api/jobs/{job.json['job_id']}"
+        async with asyncio.timeout(10):
+            while (ended := await hub.ask("GET", path, console=True)).json["status"] in ("pending", "running"):
+                await asyncio.sleep(0.01)
+        if how in ("nothing", "logged out"):  # whoever leaves does not take back what he set going
+            assert ended.json["status"] == "completed", ended.json
+        else:
+            assert (ended.json["status"], ended.json["error"]["code"]) == ("failed", "CAPABILITY_DENIED"), ended.json

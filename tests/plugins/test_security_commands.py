@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -71,7 +72,7 @@ def test_the_roles_of_an_account_can_be_supposed(policy: Run) -> None:
 
 
 def test_a_folder_is_checked_as_the_hub_would(policy: Run, tmp_path: Path) -> None:
-    assert "ok, 81 rules from default.toml" in policy("check").output
+    assert re.search(r"ok, \d+ rules from default\.toml\n", policy("check").output)
     (tmp_path / "default.toml").write_bytes((ROOT / "policies" / "default.toml").read_bytes())
     (tmp_path / "a.toml").write_text('[capabilities.allow]\n"user:ada" = ["memory:raed"]\n')
     (tmp_path / "b.toml").write_text("[netwrok]\n")
