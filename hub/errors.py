@@ -29,6 +29,7 @@ from kernel import (
     StorageFull,
     TooLarge,
     Unauthenticated,
+    redactions,
 )
 
 log = logging.getLogger("hub.errors")
@@ -107,7 +108,9 @@ def failure_of(error: Exception, *, where: str) -> Failure:
     if retry is None and status in (429, 503):
         retry = RETRY_AFTER_S
     error_id = _logged(error, where) if status == 500 else ""
-    return Failure(status, error.code, error.message, error.details, retry, error_id)
+    # What is told may quote what came, or what a plugin made of it.
+    message, details = redactions.text(error.message), redactions.data(error.details)
+    return Failure(status, error.code, message, details, retry, error_id)
 
 
 def _logged(error: Exception, where: str) -> str:

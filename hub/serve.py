@@ -6,6 +6,7 @@ import asyncio
 import errno
 import logging
 import os
+import resource
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -136,6 +137,7 @@ def check_ports(settings: HubSettings) -> None:
 
 async def serve(config: Config, announce: Callable[[Server], None]) -> None:
     """Serve until SIGTERM or SIGINT; `announce` is called once the hub is ready. A second signal ends at once."""
+    leave_no_core_file()
     with private_files(), HomeLock(config.paths.home):
         server = Server(Kernel(config))
         stop = asyncio.Event()
@@ -153,6 +155,12 @@ async def serve(config: Config, announce: Callable[[Server], None]) -> None:
                 await starting
             await stopped
             await server.stop()
+
+
+def leave_no_core_file() -> None:
+    """Let a crash of this process write none of its memory to a disk: there are secrets in it."""
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, most))
 
 
 @contextmanager

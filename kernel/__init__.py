@@ -38,6 +38,7 @@ from kernel.kernel import Kernel
 from kernel.metrics import Reading, counted, gauged
 from kernel.patterns import matcher
 from kernel.plugin import Plugin, needs
+from kernel.redaction import redactions
 from kernel.replay import Replay
 from kernel.scheduler import Ticket
 from kernel.setting_docs import SettingDoc, SettingTable, describe_settings
@@ -131,4 +132,5 @@ __all__ = [
     "needs",
     "new_trace",
     "path_key",
+    "redactions",
 ]

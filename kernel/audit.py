@@ -16,6 +16,7 @@ import msgspec
 
 from kernel.contribution import Table
 from kernel.errors import AetherraError, StorageError
+from kernel.redaction import redactions
 
 log = logging.getLogger("kernel.audit")
 
@@ -81,7 +82,7 @@ class Auditing:
         if auditor is None:
             return None
         try:
-            kept: asyncio.Future[Any] = asyncio.ensure_future(auditor.item(record))
+            kept: asyncio.Future[Any] = asyncio.ensure_future(auditor.item(_clean(record)))
             return kept
         except AetherraError:
             raise
@@ -96,6 +97,16 @@ class Auditing:
     def _lose(self, record: AuditRecord, error: BaseException) -> None:
         self.lost += 1
         log.error("%s of %s (%s) could not be put on record: %s", record.action, record.chain, record.capability, error)
+
+
+def _clean(record: AuditRecord) -> AuditRecord:
+    return msgspec.structs.replace(
+        record,
+        chain=redactions.text(record.chain),
+        capability=redactions.text(record.capability),
+        reason=redactions.text(record.reason),
+        details=redactions.data(record.details),
+    )
 
 
 def _failed(error: BaseException, record: AuditRecord) -> StorageError:

@@ -26,6 +26,7 @@ from kernel.clock import Clock
 from kernel.errors import BadInput, Conflict
 from kernel.events import PLUGIN_ERROR, Event
 from kernel.patterns import check_pattern, check_topic, matcher
+from kernel.redaction import redactions
 from kernel.replay import Kept, Replay
 from kernel.sequence import Sequence as Numbers
 
@@ -483,7 +484,7 @@ class Bus:
                 "topic": event.topic,
                 "seq": event.seq,
                 "type": type(error).__name__,
-                "error": str(error),
+                "error": redactions.text(str(error)),
             },
             source=event.source,
             trace=event.trace,

@@ -21,6 +21,7 @@ from kernel.contribution import Effect, Table, above
 from kernel.errors import Denied
 from kernel.events import CAPABILITY_DENIED
 from kernel.metrics import Metrics
+from kernel.redaction import redactions
 
 log = logging.getLogger("kernel.capabilities")
 
@@ -188,7 +189,8 @@ class Gate:
     def _refuse(self, chain: Chain, capability: str, decision: Decision, trace: str, plugin: str) -> Denied:
         """Record a refusal, and return it as the error to raise."""
         self._no.inc()
-        denial = Denial(iso(self._clock.now()), str(chain), capability, decision.reason, decision.source)
+        told = redactions.text(capability), redactions.text(decision.reason)
+        denial = Denial(iso(self._clock.now()), str(chain), *told, decision.source)
         self.denials.append(denial)
         self._bus.emit(CAPABILITY_DENIED, msgspec.to_builtins(denial), source="kernel", trace=trace)
         self._auditing.note(self._put(DENIED, decision, chain, capability, trace, plugin))

@@ -26,6 +26,7 @@ from kernel.event_log import EventLog, SubscriptionStats
 from kernel.events import PLUGIN_ERROR, Event
 from kernel.generation import Generation, bind_event
 from kernel.patterns import matcher
+from kernel.redaction import redactions
 
 T = TypeVar("T")
 
@@ -323,6 +324,6 @@ class DurableReader:
             "topic": event.topic,
             "seq": event.seq,
             "attempts": self._attempts,
-            "error": str(error),
+            "error": redactions.text(str(error)),
         }
         self._bus.emit(PLUGIN_ERROR, failure, source="kernel")

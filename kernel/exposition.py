@@ -10,6 +10,8 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from kernel.redaction import redactions
+
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
@@ -26,7 +28,7 @@ def series(name: str, labels: Mapping[str, str]) -> str:
     """Return what stands before the value of a sample, with the blank."""
     if not labels:
         return f"{name} "
-    given = ",".join(f'{label}="{labels[label].translate(_ESCAPES)}"' for label in sorted(labels))
+    given = ",".join(f'{label}="{redactions.text(labels[label]).translate(_ESCAPES)}"' for label in sorted(labels))
     return f"{name}{{{given}}} "
 
 

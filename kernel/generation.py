@@ -23,6 +23,7 @@ from kernel.contribution import Contribution, Subscription
 from kernel.errors import AetherraError, BadInput, ContractError, LoadError, Overloaded, PluginError
 from kernel.events import PLUGIN_ERROR, Event
 from kernel.loader import Source
+from kernel.redaction import redactions
 from kernel.services import plain
 from kernel.suggest import nearest
 
@@ -344,7 +345,7 @@ class Reader:
                     "plugin": generation.plugin,
                     "where": subscription.name,
                     "topic": event.topic,
-                    "error": str(error),
+                    "error": redactions.text(str(error)),
                 }
                 self._bus.emit(PLUGIN_ERROR, failure, source="kernel")  # published, it could wait for its own reader
 

@@ -44,6 +44,7 @@ from kernel.history import Action, History, Switched, describe
 from kernel.loader import BEING_WRITTEN, Loader, Source
 from kernel.metrics import Metrics
 from kernel.plugin import NAME
+from kernel.redaction import redactions
 from kernel.retirement import Retirement
 from kernel.services import check_protocol, protocol_methods
 from kernel.store import Store
@@ -802,13 +803,13 @@ class Modules:
     def _failed(self, module: Module, error: AetherraError) -> None:
         log.warning("%s: %s", module.name, error.message)
         self._reloads.labels(module.name, "failed").inc()
-        module.reason = error.message
+        module.reason = redactions.text(error.message)
         if module.generation is None and module.status != "refused":
             module.status = "failed"
             module.clashed = "claim" in error.details or "capability" in error.details
         event = {
             "plugin": module.name,
-            "error": error.message,
+            "error": module.reason,
             "code": error.code,
             "serving": module.generation.number if module.generation else None,
         }
@@ -873,7 +874,7 @@ def _as_load_error(error: BaseException, newcomer: Generation) -> BaseException:
         return error
     log.error("%s could not be loaded", newcomer.plugin, exc_info=error)
     return LoadError(
-        f"{newcomer.plugin} could not be loaded: {type(error).__name__}: {error}",
+        redactions.text(f"{newcomer.plugin} could not be loaded: {type(error).__name__}: {error}"),
         details={"plugin": newcomer.plugin, "error": type(error).__name__},
     )
 

@@ -222,9 +222,17 @@ class Store:
         known = None if effect is None else effects.identify(effect, namespace, fn)
         return await self._submit(fn, namespace, known, trace=trace, owns=owns)  # type: ignore[no-any-return]
 
-    def submit(self, fn: Callable[[Tx], T], *, namespace: str) -> asyncio.Future[T]:
+    def submit(
+        self,
+        fn: Callable[[Tx], T],
+        *,
+        namespace: str,
+        effect: EffectKey | None = None,
+        owns: Callable[[str], bool] | None = None,
+    ) -> asyncio.Future[T]:
         """Queue a write from synchronous code and return what will become of it. Raises like `write`."""
-        return self._enqueue(fn, namespace)
+        known = None if effect is None else effects.identify(effect, namespace, fn)
+        return self._enqueue(fn, namespace, known, owns=owns)
 
     async def forget_effects(self, prefix: str, *, batch: int = 1_000) -> int:
         """Delete the effects whose key begins with `prefix`, at most `batch` of them; return how many those were."""
@@ -568,13 +576,18 @@ class StoreHandle:
 
     async def write(self, fn: Callable[[Tx], T]) -> T:
         """Run `fn(tx)` under a savepoint and return its result once it is committed. See `Store.write`."""
-        if not callable(fn):
-            raise ContractError(
-                "a write takes a function of the transaction, such as lambda tx: tx.execute(sql, values); "
-                f"got {fn!r:.80}"
-            )
+        _check_write(fn)
         effect = self._effect_source()
         return await self._store.write(fn, namespace=self._namespace, effect=effect, owns=self._owns)
+
+    def submit(self, fn: Callable[[Tx], T]) -> asyncio.Future[T]:
+        """Queue a write from synchronous code, in the order of the calls; its future is done once it is committed.
+
+        See `Store.write`.
+        """
+        _check_write(fn)
+        effect = self._effect_source()
+        return self._store.submit(fn, namespace=self._namespace, effect=effect, owns=self._owns)
 
     def one(self, sql: str, params: Params = ()) -> sqlite3.Row | None:
         """Return the first row of a point read, or None. See `Store.one`."""
@@ -587,6 +600,13 @@ class StoreHandle:
     async def query(self, sql: str, params: Params = (), limit: int | None = None) -> list[sqlite3.Row]:
         """Return the rows of a long read. See `Store.query`."""
         return await self._store.query(self._namespace, sql, params, limit)
+
+
+def _check_write(fn: Any) -> None:
+    if not callable(fn):
+        raise ContractError(
+            f"a write takes a function of the transaction, such as lambda tx: tx.execute(sql, values); got {fn!r:.80}"
+        )
 
 
 def _called(fn: Callable[[Tx], Any], tx: Tx) -> Any:

@@ -18,6 +18,7 @@ from kernel.bus import Bus
 from kernel.clock import Clock, iso
 from kernel.errors import Conflict, PluginError
 from kernel.events import PLUGIN_ERROR, PLUGIN_TASK_FAILED
+from kernel.redaction import redactions
 
 Restart = Literal["on_error", "always", "never"]
 State = Literal["running", "waiting", "ended", "failed", "stopped"]
@@ -155,7 +156,7 @@ class Supervisor:
         self._deaths += 1
         task.deaths += 1
         task.last_death_at = iso(self._clock.now())
-        task.last_error = f"{type(error).__name__}: {error}" if error is not None else "it returned"
+        task.last_error = redactions.text(f"{type(error).__name__}: {error}") if error is not None else "it returned"
         task.streak = 1 if now - began >= self._window_s else min(task.streak + 1, 32)
         task.recent.append(now)
         while now - task.recent[0] > self._window_s:
@@ -163,7 +164,7 @@ class Supervisor:
         if error is not None:
             self._tell(owner, task.name, error)
             data = {"where": "task", "plugin": owner, "name": task.name, "type": type(error).__name__}
-            self._bus.emit(PLUGIN_ERROR, data | {"error": str(error)}, source=owner)
+            self._bus.emit(PLUGIN_ERROR, data | {"error": redactions.text(str(error))}, source=owner)
         if task.restart != "never" and len(task.recent) <= self._allowed:
             return True
         why = "its rule is never" if task.restart == "never" else f"{len(task.recent)} deaths in {self._window_s:g} s"

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#:]+)\)")
-FOR_THE_HOUSE = {"calling", "ceiling", "into", "on_behalf", "passes_through", "table", "through"}
+FOR_THE_HOUSE = {"calling", "ceiling", "grounds", "into", "on_behalf", "passes_through", "table", "through"}
 """What a context has for the kernel, which enters plugins with it, and for bundled plugins, which act for others."""
 SAID = re.compile(r'#.*?("[^"]*")')
 

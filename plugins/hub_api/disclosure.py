@@ -85,7 +85,13 @@ async def privacy(ctx: Context) -> str:
             f"- Jobs, with their arguments, results and history: {ended} days after their end "
             "([plugins.executions] keep_days)."
         )
-    lines.append("- Addresses of clients, and which of them asked for what: not at all.")
+    records = kept.get("plugins.audit.records_kept")
+    if records is not None:
+        lines.append(
+            "- The audit: who was refused what, who used a grave right, who logged in from which address, and changes "
+            f"of policy and plugins: the newest {records} records ([plugins.audit] records_kept)."
+        )
+    lines.append("- Beyond that, addresses of clients, and which of them asked for what: not at all.")
     return "\n".join(lines) + "\n"
 
 

@@ -11,7 +11,17 @@ from typing import Any, Literal, TypedDict
 
 import msgspec
 
-from kernel import AetherraError, Caller, Context, Job, Overloaded, ServiceUnavailable, StorageError, WorkerLost
+from kernel import (
+    AetherraError,
+    Caller,
+    Context,
+    Job,
+    Overloaded,
+    ServiceUnavailable,
+    StorageError,
+    WorkerLost,
+    redactions,
+)
 
 from .faults import DENIAL, failure_of_run, fault
 from .gateway import Gateway
@@ -195,9 +205,9 @@ class Run:
         if not isinstance(body, dict):
             return
         if body.get("kind") == "log":
-            self.note("job.log", _record(body))
+            self.note("job.log", redactions.data(_record(body)))
         elif body.get("kind") == "output":
-            self._output(str(body.get("line", "")))
+            self._output(redactions.text(str(body.get("line", ""))))
 
     def _output(self, line: str) -> None:
         left = self.state["output_left"]

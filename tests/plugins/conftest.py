@@ -47,3 +47,9 @@ def security(load_plugin: Callable[[str], ModuleType]) -> ModuleType:
 def policies() -> Path:
     """Return the folder of the policy files that ship."""
     return ROOT / "policies"
+
+
+@pytest.fixture(scope="session")
+def audit(load_plugin: Callable[[str], ModuleType]) -> ModuleType:
+    """Return the package of the plugin that keeps the audit; its modules are its attributes."""
+    return load_plugin("audit")
