@@ -1,8 +1,8 @@
 """An authenticated JSON GET beside the same route of the same hub with the checks off: server CPU per request.
 
 Off are the credential, the question of rights, and the counting of requests; all else is the same. The token is an
-access token of an account, verified once and remembered, as in any session. Variants alternate; the median of the ratios
-of neighbours counts. Goal: at most 1.15.
+access token of an account, verified once and remembered, as in any session. Variants alternate; the median of the
+ratios of neighbours counts. Goal: at most 1.15.
 
     python -m benchmarks.authentication [--pairs 9] [--requests 4000] [--connections 32]
 """

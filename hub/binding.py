@@ -162,8 +162,13 @@ class RequestDoor(Door):
         """Bind, run the handler within its deadline, and turn what it returns into a response."""
         identity = match.identity
         assert identity is not None
-        self._refuse_early(identity, match)
-        arguments = self._url.bind(request, match)
+        if self._body is not None or self._raw is not None:
+            self._refuse_early(identity, match)
+        try:
+            arguments = self._url.bind(request, match)
+        except BadInput:
+            self._refuse_early(identity, match)
+            raise
         if self._body is not None:
             arguments.update(await self._from_body(request))
         elif self._raw is not None:
@@ -197,7 +202,10 @@ class RequestDoor(Door):
         return self._reply(result)
 
     def _refuse_early(self, identity: Identity, match: Match) -> None:
-        """Refuse whoever lacks the right before any of the body is read; when the handler is entered, it is asked."""
+        """Refuse whoever lacks the right before any of the body is read, or a mistake is told of.
+
+        When the handler is entered, the right is asked for all the same.
+        """
         gate, chain, needs = self._kernel.gate, Chain(identity.caller), self._owned.item.needs
         if not gate.decide(chain, needs).allowed:
             gate.check(chain, needs, trace=match.request_id, plugin=self.owner)

@@ -68,8 +68,8 @@ class Weighted:
         self._began = 0.0
         self._count = self._before = 0
 
-    def take(self, bound: int, now: float) -> Verdict:
-        """Count a request, unless the window is full."""
+    def take(self, bound: int, now: float) -> float | None:
+        """Count a request, unless the window is full: then return in how many seconds another one is taken."""
         age = now - self._began
         if age >= WINDOW_S:
             whole = age // WINDOW_S
@@ -79,9 +79,9 @@ class Weighted:
             age -= whole * WINDOW_S
         weighed = self._before * (1 - age / WINDOW_S) + self._count
         if weighed + 1 > bound:
-            return Verdict(0, 2 * WINDOW_S - age, self._wait(bound, weighed, age))
+            return self._wait(bound, weighed, age)
         self._count += 1
-        return Verdict(int(bound - weighed - 1), WINDOW_S)
+        return None
 
     def _wait(self, bound: int, weighed: float, age: float) -> float:
         if self._before and self._count < bound:
@@ -97,8 +97,8 @@ class Windows(Generic[W]):
         self._clients = clients
         self._windows: OrderedDict[str, W] = OrderedDict()
 
-    def take(self, client: str, bound: int, now: float) -> Verdict:
-        """Count a request of a client."""
+    def of(self, client: str) -> W:
+        """Return the window of a client."""
         window = self._windows.get(client)
         if window is None:
             if len(self._windows) >= self._clients:
@@ -106,7 +106,7 @@ class Windows(Generic[W]):
             window = self._windows[client] = self._make()
         else:
             self._windows.move_to_end(client)
-        return window.take(bound, now)
+        return window
 
     def __len__(self) -> int:
         return len(self._windows)
@@ -134,24 +134,25 @@ class Rates:
             return
         now = self._clock.monotonic()
         client = _client(match, identity)
-        verdict = self._all.take(client, self._limits.requests_per_minute, now)
-        if verdict.wait_s is not None:
-            raise self._refusal(verdict, f"{self._limits.requests_per_minute} requests a minute are taken")
+        bound = self._limits.requests_per_minute
+        wait_s = self._all.of(client).take(bound, now)
+        if wait_s is not None:
+            raise self._refusal(wait_s, f"{bound} requests a minute are taken")
         if endpoint.dialect == AIMOS:
             self._take_aimos(match, identity, client, now)
 
     def _take_aimos(self, match: Match, identity: Identity | None, client: str, now: float) -> None:
         admin = identity is not None and ADMIN in identity.caller.roles
         bound = self._limits.aimos_admin_requests_per_minute if admin else self._limits.aimos_requests_per_minute
-        verdict = self._aimos.take(client, bound, now)
+        verdict = self._aimos.of(client).take(bound, now)
         told = (bound, verdict.remaining, int(self._clock.now() + verdict.reset_s))
         match.rate = dict(zip(RATE_HEADERS, map(str, told), strict=True))
         if verdict.wait_s is not None:
-            raise self._refusal(verdict, "Rate limit exceeded")
+            raise self._refusal(verdict.wait_s, "Rate limit exceeded")
 
-    def _refusal(self, verdict: Verdict, words: str) -> Overloaded:
+    def _refusal(self, wait_s: float, words: str) -> Overloaded:
         self.refused += 1
-        return Overloaded(words, code="RATE_LIMITED", retry_after_s=verdict.wait_s)
+        return Overloaded(words, code="RATE_LIMITED", retry_after_s=wait_s)
 
 
 def _client(match: Match, identity: Identity | None) -> str:

@@ -166,7 +166,8 @@ async def typed(hub: HubProcess, command: str) -> str:
 def answers(shown: str, said: str) -> bool:
     """Whether a command said what is shown, `...` aside."""
     wanted = ".*".join(re.escape(part.strip(" ")) for part in shown.strip().split("..."))
-    return re.fullmatch(re.sub(r"(\\ )+", r"\\s+", wanted), said.strip(), re.DOTALL) is not None
+    said = "\n".join(line.rstrip() for line in said.splitlines()).strip()
+    return re.fullmatch(re.sub(r"(\\ )+", r"\\s+", wanted), said, re.DOTALL) is not None
 
 
 @pytest.mark.timeout(300)

@@ -31,6 +31,7 @@ class Authentication:
         self._clock = clock
         self._static = {name: hashed(secret) for name, secret in static.items()}
         self._verified: Remembered[bytes, access.Claims] = Remembered(most)
+        self._proved: Remembered[bytes, tuple[Identity, float, int]] = Remembered(most)
         self._tickets: Remembered[bytes, tuple[str, float]] = Remembered(most)
 
     async def prove(self, credential: Credential) -> Identity:
@@ -42,7 +43,7 @@ class Authentication:
         if credential.text.startswith(PREFIX):
             token = self.directory.token_by_hash(hashed(credential.text))
             return self._of_token(token, credential)
-        static = self._static_of(credential.text)
+        static = self._static_of(credential.text) if self._static else None
         if static is not None:
             return _of_static(static)
         return self._of_access(credential)
@@ -50,17 +51,24 @@ class Authentication:
     def forget(self) -> None:
         """Verify access tokens anew: a key was dropped."""
         self._verified.clear()
+        self._proved.clear()
 
     # Access tokens and sessions ----------------------------------------------------------------------------------
 
     def _of_access(self, credential: Credential) -> Identity:
         now = self._clock.now()
         digest = hashed(credential.text)
+        known = self._proved.get(digest)
+        if known is not None and known[2] == self.directory.changes and now < known[1]:
+            return known[0]
         claims = self._verified.get(digest)
         if claims is None or claims.exp <= now:
             claims = self._verified.keep(digest, access.verify(self.keys, credential.text, now))
         account = self.directory.account_by_id(claims.sub)
-        return self._of_session(account, claims.sid, claims.ver, claims.exp, credential)
+        identity = self._of_session(account, claims.sid, claims.ver, claims.exp, credential)
+        if account is not None and not account.must_change:
+            self._proved.keep(digest, (identity, claims.exp, self.directory.changes))
+        return identity
 
     def _of_session(
         self, account: Account | None, session: str, version: int, expires_at: float, credential: Credential

@@ -7,7 +7,7 @@ import os
 import secrets
 from pathlib import Path
 
-from kernel import Clock, Denied
+from kernel import Clock, Denied, redactions
 
 FILE = "setup-code"
 VALID_S = 900.0
@@ -32,6 +32,7 @@ class SetupCode:
         groups = ("".join(secrets.choice(_ALPHABET) for _ in range(5)) for _ in range(4))
         self._code = PREFIX + "-".join(groups)  # 99 bits
         self._until = self._clock.monotonic() + VALID_S
+        redactions.register(self._code)
         self._path.unlink(missing_ok=True)
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:

@@ -50,6 +50,8 @@ class Directory:
         self._sessions: Remembered[str, Session | None] = Remembered(most)
         self._tokens: Remembered[str, Token | None] = Remembered(most)
         self._callers: Remembered[Caller, Caller] = Remembered(most)
+        self.changes = 0
+        """Rises with each change, so that what was concluded before is known to be old."""
         self.used: dict[str, float] = {}
         """When tokens were used since that was last written down."""
 
@@ -93,6 +95,7 @@ class Directory:
         self._sessions.pop(session, None)
         self._tokens.pop(token, None)
         self._callers.clear()
+        self.changes += 1
 
     def current(self, caller: Caller) -> Caller:
         """Return a caller with the roles that he has by now, and with none when what proved him was revoked."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kernel import Context
+from kernel import Context, redactions
 
 from .attempts import Attempts
 from .authentication import Authentication
@@ -23,6 +23,9 @@ class House:
         settings: Settings = ctx.settings
         given = {"ai-api": settings.ai_api_token, "agents-api": settings.agents_api_token}
         self.static = {name: secret for name, secret in given.items() if secret}
+        for secret in (*self.static.values(), settings.admin_password):
+            if secret:
+                redactions.register(secret)
         home = ctx.config.paths.home
         self.settings = settings
         self.store: Any = ctx.store

@@ -48,16 +48,16 @@ def test_a_weighted_window_takes_its_bound_at_once_and_at_most_twice_that_in_any
     window, now, taken = Weighted(), 1_000.0, []
     for seconds in steps:
         now += seconds
-        if window.take(bound, now).wait_s is None:
+        if window.take(bound, now) is None:
             taken.append(now)
         assert len([at for at in taken if at > now - 60.0]) <= 2 * bound
     fresh = Weighted()
-    assert [fresh.take(bound, now).wait_s is None for _ in range(bound + 1)] == [True] * bound + [False]
+    assert [fresh.take(bound, now) is None for _ in range(bound + 1)] == [True] * bound + [False]
 
 
 def test_a_weighted_window_lets_a_steady_client_go_on_at_its_bound() -> None:
     window = Weighted()
-    assert all(window.take(60, 1_000.0 + second * 1.02).wait_s is None for second in range(600))
+    assert all(window.take(60, 1_000.0 + second * 1.02) is None for second in range(600))
 
 
 def test_a_refused_client_is_told_when_the_next_request_is_taken() -> None:
@@ -71,10 +71,10 @@ def test_a_refused_client_is_told_when_the_next_request_is_taken() -> None:
 def test_of_more_clients_than_are_counted_the_one_that_asked_longest_ago_begins_anew() -> None:
     windows = Windows(Exact, 2)
     for client in ("a", "b", "a", "c"):
-        windows.take(client, 2, 0.0)
+        windows.of(client).take(2, 0.0)
     assert len(windows) == 2
-    assert windows.take("a", 2, 0.0).wait_s is not None  # still known, with two requests
-    assert windows.take("b", 2, 0.0).remaining == 1
+    assert windows.of("a").take(2, 0.0).wait_s is not None  # still known, with two requests
+    assert windows.of("b").take(2, 0.0).remaining == 1
 
 
 # What a client sees -------------------------------------------------------------------------------------------------
