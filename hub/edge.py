@@ -82,7 +82,7 @@ class Edge:
                 f"a page of another site sent this {sent}; list its origin in [hub] allowed_origins",
                 code="CROSS_SITE",
             )
-        if request.method not in SAFE:
+        if request.method not in SAFE and match.endpoint is not None:
             check_media(request, match.endpoint)
 
     def _check_host(self, request: web.Request) -> None:
@@ -120,16 +120,16 @@ class Edge:
         return any(lowered.startswith(prefix) and lowered[len(prefix) :].isdigit() for prefix in self._any_port)
 
 
-def check_media(request: web.Request, endpoint: Endpoint | None) -> None:
+def check_media(request: web.Request, endpoint: Endpoint) -> None:
     """Refuse an unsafe request whose body is not of the type that its route takes; one without a body passes."""
     headers = request.headers
     if "Transfer-Encoding" not in headers and headers.get("Content-Length", "0") == "0":
         return
-    wanted = endpoint.media if endpoint is not None else "application/json"
     given = headers.get("Content-Type", "")
-    if given.partition(";")[0].strip().lower() != wanted:
+    if given.partition(";")[0].strip().lower() != endpoint.media:
         raise BadInput(
-            f"a body comes as Content-Type: {wanted}, got {given[:100] or 'none'}", code="UNSUPPORTED_MEDIA_TYPE"
+            f"a body comes as Content-Type: {endpoint.media}, got {given[:100] or 'none'}",
+            code="UNSUPPORTED_MEDIA_TYPE",
         )
     if headers.get("Content-Encoding", "identity").lower() != "identity":
         raise BadInput("a body comes without Content-Encoding", code="UNSUPPORTED_MEDIA_TYPE")

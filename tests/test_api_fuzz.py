@@ -93,6 +93,8 @@ async def drop(hub: HubProcess, name: str, source: str) -> None:
 
 async def fuzz(home: Path, *, seed: int, examples: int) -> Outcome:
     """Try the API of a fresh hub, `examples` random requests for each operation besides edges and chains."""
+    home.mkdir(exist_ok=True)
+    (home / "aetherra.toml").write_text("[limits]\naimos_requests_per_minute = 1000000\n")
     async with hub_process(home) as hub:
         await drop(hub, "heart", HEART)
         process = psutil.Process(hub.process.pid)
@@ -116,12 +118,25 @@ async def fuzz(home: Path, *, seed: int, examples: int) -> Outcome:
     )
 
 
+async def token_of_an_account(hub: HubProcess) -> str:
+    """Return a token that no request can end: a session's would be gone after the first log-out that is tried."""
+    connector = aiohttp.UnixConnector(str(hub.home / "hub.sock"))
+    async with aiohttp.ClientSession("http://localhost", connector=connector) as console:
+        account = {"name": "fuzz", "password": "correct horse battery"}
+        async with console.post("/api/users", json=account) as made:
+            assert made.status == 201, await made.text()
+        async with console.post("/api/tokens", json={"name": "fuzz", "scopes": ["*"], "user": "fuzz"}) as made:
+            assert made.status == 201, await made.text()
+            return str((await made.json())["secret"])
+
+
 async def tried(hub: HubProcess, *only: str, seed: int, examples: int) -> tuple[dict[str, Any], str]:
     """Return the report of `st run` and what it wrote."""
     place = hub.home / "report.json"
     process = await asyncio.create_subprocess_exec(
         ST,
         *("--config-file", TESTS / "schemathesis.toml", "run", f"{hub.url}/openapi.json", *only),
+        *("--header", f"Authorization: Bearer {await token_of_an_account(hub)}"),
         *("--seed", str(seed), "--max-examples", str(examples), "--phases", "coverage,fuzzing,stateful"),
         *("--report", "json", "--report-json-path", str(place)),
         cwd=hub.home,

@@ -33,6 +33,9 @@ PLANTED = {
         "authorization header",
         "token of the environment",
         "password of a body",
+        "password of a form",
+        "password of an account",
+        "refresh token that nobody gave",
         "userinfo of a url",
         "token in a query",
         "jwt in a log",
@@ -123,6 +126,19 @@ async def plant(server: Server, session: aiohttp.ClientSession, answers: list[st
 
     await ask("GET", "/api/jobs", headers={"Authorization": f"Bearer {word['authorization header']}"})
     await ask("POST", "/api/auth/login", {"username": "ada", "password": word["password of a body"]})
+    wrong = {"username": "ada", "password": word["password of a form"]}
+    async with session.post(f"{base}/api/auth/login", data=wrong) as response:
+        answers.append(await response.text())
+    await ask("POST", "/api/auth/refresh", {"refresh_token": f"aer_{word['refresh token that nobody gave']}"})
+    account = {"username": "ada", "password": word["password of an account"]}
+    await ask("POST", "/api/auth/register", account)
+    async with session.post(f"{base}/api/auth/login", data=account) as response:
+        granted = await response.json()  # for its owner alone
+    PLANTED["access token of an account"] = granted["access_token"].rpartition(".")[2]
+    PLANTED["refresh token of an account"] = granted["refresh_token"].removeprefix("aer_")
+    bearer = {"Authorization": f"Bearer {granted['access_token']}"}
+    await ask("GET", "/api/auth/me", headers=bearer)
+    await ask("GET", "/api/users", headers=bearer)
     await ask("POST", "/api/leaky/echo", {"what": f"https://ada:{word['userinfo of a url']}@example.org/x"})
     await ask("GET", f"/api/jobs?status=https://ada:{word['userinfo of a url']}@example.org/x")
     await ask("GET", f"/api/events/ws?token=eyJhbGciOiJub25lIn0.eyJ{word['token in a query']}.x")

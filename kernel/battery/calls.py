@@ -28,7 +28,7 @@ from kernel.services import plain
 from kernel.signature import Parameter, Signature, place_of
 from kernel.testing import Recording, TestClock, TestSocket
 
-CALLER = Caller("user:battery", ("role:admin", "role:user"))
+CALLER = Caller("user:local", ("role:admin", "role:user"))
 CALLS_PER_DOOR = 60
 CALL_S = 5.0
 """How long one call may take; the clock that it sees runs meanwhile, a second at every turn."""

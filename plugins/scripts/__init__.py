@@ -52,7 +52,7 @@ class Settings(msgspec.Struct, frozen=True):
     """Processes that run scripts at a time."""
     compile_s: Seconds = 10.0
     """How long a source may take to compile."""
-    look_ahead_s: Seconds = 1.0
+    look_ahead_s: Seconds = 5.0
     """How long a run waits, before it is accepted, to be looked through for rights that it surely lacks."""
     cache_memory_mb: Count = 32
     """Compiled scripts kept in memory."""

@@ -1,4 +1,4 @@
-"""What is open ends within a second once what it stands on is gone: real accounts, policy files, streams and sockets."""
+"""What is open ends within a second once what it stands on is gone: real accounts, policy files, streams, sockets."""
 
 from __future__ import annotations
 
