@@ -85,6 +85,12 @@ async def privacy(ctx: Context) -> str:
             f"- Jobs, with their arguments, results and history: {ended} days after their end "
             "([plugins.executions] keep_days)."
         )
+    session = kept.get("plugins.identity.session_days")
+    if session is not None:
+        lines.append(
+            "- Accounts: name, address, roles, the hash of the password and the last log-in, until they are removed; "
+            f"sessions, {session} days after their last use ([plugins.identity] session_days)."
+        )
     records = kept.get("plugins.audit.records_kept")
     if records is not None:
         lines.append(
