@@ -331,7 +331,7 @@ def address_of(server: Server, port: int | None = None) -> str:
 
 def announce(server: Server) -> None:
     """Print what a person wants to know when the hub is up."""
-    from hub.first_steps import command_line, same_again, setup_code, things_to_try
+    from hub.first_steps import add_administrator, same_again, setup_code, things_to_try
 
     config, modules = server.kernel.config, server.kernel.modules.known()
     address = address_of(server)
@@ -351,7 +351,7 @@ def announce(server: Server) -> None:
     if code:
         click.echo("There is no administrator yet. Within 15 minutes, this code makes one, once:")
         click.echo(f"  {code}")
-        click.echo(f"or, at any time: {command_line('users', 'add', 'NAME', '--roles', 'admin', '--roles', 'user')}")
+        click.echo(f"or, at any time: {add_administrator(config.paths.home)}")
     drop, trusted = config.paths.plugins, server.kernel.modules.trusts(config.paths.plugins)
     if not trusted:
         click.echo("What is dropped there is refused until you trust the folder. To do so, stop this hub and start:")

@@ -59,6 +59,11 @@ def setup_code(home: Path) -> str:
         return ""
 
 
+def add_administrator(home: Path) -> str:
+    """Return the command line that makes an administrator of the hub on this HOME."""
+    return command_line(*of_home(home), "users", "add", "NAME", "--roles", "admin", "--roles", "user")
+
+
 def things_to_try(address: str, paths: Paths, trusted: bool) -> Iterator[str]:
     """Yield command lines that work as they are printed, while a hub runs there that does or does not trust its drop
     folder.

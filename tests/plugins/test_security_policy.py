@@ -68,6 +68,24 @@ def test_grants_are_audited_by_the_risk_of_the_word(make: Callable[..., Any], wo
     assert policy.decide(Chain(Caller("user:ada")), "plugin:manage:hello").audited
 
 
+def test_what_the_house_does_for_itself_is_not_on_record_and_what_somebody_has_it_do_is(
+    security: ModuleType, policies: Path, words: Any
+) -> None:
+    source = {"default.toml": (policies / "default.toml").read_bytes()}
+    policy = security.policy.Policy.load(source, words)
+
+    def audited(caller: str, *via: str) -> bool:
+        decision = policy.decide(Chain(Caller(caller, ("role:admin",)), via), "system:admin")
+        assert decision.allowed
+        return bool(decision.audited)
+
+    assert not audited("core:scripts")
+    assert not audited("core:scripts", "core:executions")
+    assert audited("core:console")
+    assert audited("core:console", "core:hub_api")
+    assert audited("user:ada", "core:hub_api")
+
+
 def test_what_is_audited_can_be_set(security: ModuleType, policies: Path, words: Any) -> None:
     source = {"default.toml": (policies / "default.toml").read_bytes()}
     every = security.policy.Audited(from_risk=0.0, leaving_out=("memory:read",))
