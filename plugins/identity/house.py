@@ -13,7 +13,6 @@ from .directory import Directory
 from .keys import Keys
 from .passwords import Hasher
 from .settings import Settings
-from .tokens import STATIC
 
 
 class House:
@@ -29,7 +28,7 @@ class House:
         home = ctx.config.paths.home
         self.settings = settings
         self.store: Any = ctx.store
-        self.directory = Directory(ctx.store, settings.cached, frozenset(self.static) & STATIC.keys())
+        self.directory = Directory(ctx.store, settings.cached, frozenset(self.static))
         self.authentication = Authentication(
             self.directory, Keys(home, settings.rotation_days), ctx.clock, self.static, settings.cached
         )

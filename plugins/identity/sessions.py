@@ -15,6 +15,9 @@ import msgspec
 PREFIX = "aer_"
 LOGGED_OUT: Literal["logged_out"] = "logged_out"
 REVOKED: Literal["revoked"] = "revoked"
+OVER_KEPT_S = 86_400.0
+"""How long a session is kept that expired or was logged out: what comes with its tokens is told that it is over."""
+REVOKED_KEPT_S = 400 * 86_400.0
 SPENT_KEPT = 1_000
 """Spent refresh tokens of one session that are remembered; older ones are as unknown as those never given."""
 
@@ -107,13 +110,29 @@ def end_all(tx: Any, account: str, how: str) -> list[str]:
     return ids
 
 
-def prune(tx: Any, before: float, most: int) -> int:
-    """Forget sessions that expired before this time, and their refresh tokens; return how many."""
-    rows = tx.all("SELECT id FROM identity__sessions WHERE expires_at < ? LIMIT ?", [before, most])
-    for row in rows:
+def prune(tx: Any, now: float, most: int) -> int:
+    """Forget sessions that are long over, and their refresh tokens, at most so many of each kind; return how many.
+
+    That one was revoked is remembered for as long as a run may be parked that was set going in it.
+    """
+    found = [
+        *tx.all(
+            "SELECT id FROM identity__sessions WHERE expires_at < ? AND ended IS NULL LIMIT ?",
+            [now - OVER_KEPT_S, most],
+        ),
+        *tx.all(
+            "SELECT id FROM identity__sessions WHERE ended = ? AND used_at < ? LIMIT ?",
+            [LOGGED_OUT, now - OVER_KEPT_S, most],
+        ),
+        *tx.all(
+            "SELECT id FROM identity__sessions WHERE ended = ? AND used_at < ? LIMIT ?",
+            [REVOKED, now - REVOKED_KEPT_S, most],
+        ),
+    ]
+    for row in found:
         tx.execute("DELETE FROM identity__refreshes WHERE session = ?", [row["id"]])
         tx.execute("DELETE FROM identity__sessions WHERE id = ?", [row["id"]])
-    return len(rows)
+    return len(found)
 
 
 def _give(tx: Any, session: str) -> str:

@@ -35,8 +35,8 @@ class Settings(msgspec.Struct, frozen=True):
     """Accounts, those of removed users included: their names are never given to somebody else."""
     sessions_per_account: Count = 50
     """Sessions of one account; one more ends the one that was not used for the longest time."""
-    tokens: Count = 1_000
-    """Service tokens that hold."""
+    tokens: Count = 10_000
+    """Service tokens, those that are over included: what they did stays under their names."""
     cached: Count = 4_096
     """Verified tokens, accounts, sessions and tickets that are held in memory, of each so many."""
 

@@ -60,9 +60,9 @@ def insert(tx: Any, token: Token, hash: bytes, now: float, most: int) -> None:
     if known is not None:
         state = "holds" if read(known).holds(now) else "is over, but what it did stays under its name"
         raise Conflict(f"there is a token {token.name!r} already, which {state}; choose another name")
-    count = tx.one("SELECT count(*) AS n FROM identity__tokens WHERE revoked_at IS NULL")["n"]
+    count = tx.one("SELECT count(*) AS n FROM identity__tokens")["n"]
     if count >= most:
-        raise BadInput(f"{count} tokens hold, the bound ([plugins.identity] tokens); revoke one first")
+        raise BadInput(f"this hub has {count} tokens, the bound ([plugins.identity] tokens)")
     values = msgspec.structs.astuple(msgspec.structs.replace(token, scopes=" ".join(token.scopes)))
     tx.execute(f"INSERT INTO identity__tokens ({COLUMNS}, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", [*values, hash])  # noqa: S608
 

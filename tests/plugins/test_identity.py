@@ -186,6 +186,32 @@ async def test_a_token_expires_in_half_an_hour_and_a_session_when_it_is_not_used
         assert (await refresh(hub, grant["refresh_token"])).status == 401
 
 
+async def test_what_is_long_over_is_forgotten_and_what_was_revoked_is_not(tmp_path: Path) -> None:
+    clock = TestClock()
+    async with whole_hub(tmp_path, clock=clock) as server, asking(server) as hub:
+        left, stolen, idle = await hub.person("ada"), await hub.login("ada"), await hub.login("ada")
+        await hub.ask("POST", "/api/auth/logout", token=left["access_token"])
+        for _ in range(2):
+            await refresh(hub, stolen["refresh_token"])
+
+        async def kept() -> list[str | None]:
+            rows = await server.kernel.store.query("identity", "SELECT ended FROM identity__sessions ORDER BY ended")
+            return [row["ended"] for row in rows]
+
+        async def left_over(seconds: float, wanted: list[str | None]) -> None:
+            await clock.advance(seconds)
+            async with asyncio.timeout(10):
+                while await kept() != wanted:  # the plugin looks each minute
+                    await clock.advance(60)
+
+        assert await kept() == [None, "logged_out", "revoked"]
+        await left_over(86_400, [None, "revoked"])
+        assert (await refresh(hub, idle["refresh_token"])).status == 200
+        await left_over(31 * 86_400, ["revoked"])
+        rows = await server.kernel.store.query("identity", "SELECT count(*) AS n FROM identity__refreshes")
+        assert rows[0]["n"] <= 2
+
+
 # What an administrator does -----------------------------------------------------------------------------------------
 
 

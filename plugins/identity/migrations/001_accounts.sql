@@ -26,6 +26,7 @@ CREATE TABLE identity__sessions (
 
 CREATE INDEX identity__by_account ON identity__sessions (account, used_at);
 CREATE INDEX identity__by_expiry ON identity__sessions (expires_at);
+CREATE INDEX identity__by_end ON identity__sessions (ended, used_at) WHERE ended IS NOT NULL;
 
 CREATE TABLE identity__refreshes (
     hash BLOB PRIMARY KEY,
