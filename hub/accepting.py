@@ -21,8 +21,11 @@ from hub.limits import HubRunner, HubServer
 
 log = logging.getLogger("hub.accepting")
 
-BACKLOG = 128
-"""Connections that the system holds for a socket until they are accepted."""
+BACKLOG = 1_024
+"""Connections that the system holds for a socket until they are accepted.
+
+Beyond it a client may take itself for connected, and the hub knows nothing of it.
+"""
 
 AT_ONCE = 32
 """Connections accepted in one turn of the loop; others have theirs in between."""
