@@ -1,4 +1,4 @@
-"""A page of another origin in a real browser tries all that pages can to drive the hub, or to read it, and fails.
+"""A page of another origin in a real browser tries all that pages can to drive or read the hub, and fails (threat 13).
 
 The same attempts by a page that the operator has listed succeed: what is refused is the origin.
 """
@@ -332,6 +332,7 @@ async def test_no_other_means_of_a_foreign_page_does_or_reads_anything(browser: 
     page = await browser.page()
     await page.open(f"http://{name}:{place.foreign}/")
     assert await run(page, place, OTHERS) == REFUSED
+    assert any("frame-ancestors" in complaint for complaint in page.complaints)
     assert await place.state() == before
 
 
