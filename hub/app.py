@@ -7,10 +7,11 @@ import os
 import re
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 from aiohttp import web
 
+from hub.admission import Connections
 from hub.answer import Answer, encode, header_lines
 from hub.auth import ANONYMOUS, Doorkeeper
 from hub.binding import Door, RequestDoor, SocketDoor
@@ -18,7 +19,7 @@ from hub.client import Clients
 from hub.dispatch import Dispatch, Endpoint, Match, PathTable
 from hub.edge import Edge, preflight_headers
 from hub.errors import STOPPING_RETRY_S, body_of, failure_of
-from hub.limits import Connections, is_loopback
+from hub.limits import SPARE_RETRY_S, Connection, is_loopback
 from hub.rates import Rates
 from hub.reauthorisation import Reauthorisation
 from hub.settings import HubSettings
@@ -113,6 +114,11 @@ FIGURES: tuple[Reading[Hub], ...] = (
         "aetherra_http_connections_refused_total",
         "Connections turned away: [hub] connections, connections_per_address",
         lambda hub: hub.connections.refused if hub.connections else 0,
+    ),
+    counted(
+        "aetherra_http_descriptors_lacking_total",
+        "Connections for which no file descriptor was free, so that they could only ask for /health",
+        lambda hub: hub.connections.lacking if hub.connections else 0,
     ),
     gauged("aetherra_http_streams_open", "Streams of events open", lambda hub: hub.streams.open),
     counted(
@@ -237,12 +243,15 @@ class Hub:
         if (match.cors or match.rate) and isinstance(response, Answer):
             for name, value in (*match.cors.items(), *match.rate.items()):
                 response.add_header(name, value)
+        if cast(Connection, request.protocol).spare:
+            response.force_close()
         return response
 
     async def guard(self, request: web.Request, match: Match) -> web.StreamResponse:
         """Let in whom the hub answers, and learn who it is, before any body is read."""
         self.edge.check(request, match)
         endpoint = match.endpoint
+        self._refuse_spare(request, endpoint)
         if self.stopping:
             raise Overloaded("the hub is stopping", code="SHUTTING_DOWN", retry_after_s=STOPPING_RETRY_S)
         if self.kernel.state != "ready" and (endpoint is None or not endpoint.early):
@@ -260,6 +269,15 @@ class Hub:
             return answer
         del endpoint  # with its generation, which a stream or socket may outlive
         return await answer(request, match)
+
+    def _refuse_spare(self, request: web.Request, endpoint: Endpoint | None) -> None:
+        """Refuse what came over one connection too many, unless it asks how the hub is."""
+        connection = request.protocol
+        assert isinstance(connection, Connection)
+        if connection.spare and not (endpoint is not None and endpoint.early and endpoint.public):
+            if self.connections is not None:
+                self.connections.refused += 1
+            raise Overloaded(connection.spare, retry_after_s=SPARE_RETRY_S)
 
     async def _identified(self, request: web.Request, match: Match, endpoint: Endpoint) -> Identity | None:
         if endpoint.anonymous:

@@ -10,7 +10,6 @@ import logging
 import os
 import socket
 import struct
-from collections import Counter
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -20,6 +19,7 @@ from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 from aiohttp.web_request import BaseRequest
 from aiohttp.web_server import Server
 
+from hub.admission import Connections
 from hub.answer import header_lines, json_answer
 from hub.errors import Failure, body_of, failure_of
 from hub.frames import FrameGuard
@@ -39,42 +39,20 @@ LOOK_S = 0.02
 CLOSE_S = 1.0
 """How long a connection may take to end once the hub has drained."""
 
+SPARE_RETRY_S = 1.0
+"""When a client may try again for whom there was no connection."""
 
-_CODES = {400: "BAD_REQUEST", 408: "REQUEST_TIMEOUT", 431: "HEADERS_TOO_LARGE", 501: "NOT_IMPLEMENTED"}
+NO_DESCRIPTOR = "the hub has no file descriptor left for another connection"
+
+
+_CODES = {
+    400: "BAD_REQUEST",
+    408: "REQUEST_TIMEOUT",
+    431: "HEADERS_TOO_LARGE",
+    501: "NOT_IMPLEMENTED",
+    503: "OVERLOADED",
+}
 """What can be wrong with a request that is not one yet."""
-
-
-class Connections:
-    """Who is connected: open connections in all and by address, and how often one more was refused."""
-
-    def __init__(self, settings: HubSettings) -> None:
-        self._settings = settings
-        self.open = 0
-        self.refused = 0
-        self.by_address: Counter[str] = Counter()
-
-    def admit(self, address: str) -> str | None:
-        """Count a connection in; a text is the reason why it is not, and then it is not counted."""
-        if self.open >= self._settings.connections:
-            self.refused += 1
-            return f"the hub has {self.open} open connections, its bound ([hub] connections)"
-        if address and self.by_address[address] >= self._settings.connections_per_address:
-            self.refused += 1
-            return (
-                f"{address} has {self.by_address[address]} open connections, the bound ([hub] connections_per_address)"
-            )
-        self.open += 1
-        if address:
-            self.by_address[address] += 1
-        return None
-
-    def leave(self, address: str) -> None:
-        """Count it out."""
-        self.open -= 1
-        if address:
-            self.by_address[address] -= 1
-            if self.by_address[address] <= 0:
-                del self.by_address[address]
 
 
 class Connection(RequestHandler):
@@ -87,6 +65,7 @@ class Connection(RequestHandler):
         "_connections",
         "_head_bytes",
         "_head_timer",
+        "_lent",
         "_lost",
         "_seen",
         "_settings",
@@ -97,9 +76,17 @@ class Connection(RequestHandler):
         "console",
         "guard",
         "loopback",
+        "spare",
     )
 
-    def __init__(self, manager: Server, connections: Connections, settings: HubSettings, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        manager: Server,
+        connections: Connections,
+        settings: HubSettings,
+        lent: Callable[[], None] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(manager, **kwargs)
         self._connections = connections
         self._settings = settings
@@ -108,6 +95,7 @@ class Connection(RequestHandler):
         self._body: Any = None
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
+        self._lent = lent
         self._lost: set[Callable[[], None]] = set()
         self._seen = 0
         self._stall_timer: asyncio.TimerHandle | None = None
@@ -120,6 +108,8 @@ class Connection(RequestHandler):
         """The peer came over the hub's own socket file, and is the hub's own user."""
         self.loopback = False
         """The peer is this machine."""
+        self.spare = ""
+        """Why this connection is one too many, and may only ask how the hub is; empty for all others."""
 
     @property
     def address(self) -> str:
@@ -131,10 +121,15 @@ class Connection(RequestHandler):
         """True from the head of a request until its answer has been taken from us."""
         return bool(getattr(self, "_request_in_progress", False))
 
+    @property
+    def asking(self) -> bool:
+        """True while a whole head is there and its request not answered."""
+        return self.busy or bool(self._messages)
+
     # Coming and going --------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Look who it is; turn one connection too many away with a 503."""
+        """Look who it is; one connection too many may only ask how the hub is, or is turned away with a 503."""
         peer = transport.get_extra_info("peername")
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family == socket.AF_UNIX:
@@ -142,16 +137,32 @@ class Connection(RequestHandler):
         else:
             self._address = peer[0] if peer else ""
             self.loopback = is_loopback(self._address)
-        refused = self._connections.admit(self._address)
-        if refused is not None:
+        too_many = NO_DESCRIPTOR if self._lent is not None else self._connections.admit(self._address)
+        self._admitted = too_many is None
+        if too_many is not None and not self._connections.admit_spare(self):
             self._force_close = True
-            assert isinstance(transport, asyncio.Transport)
-            transport.write(refusal_block(Failure(503, "OVERLOADED", refused, {}, 1.0)))
-            transport.close()
+            self._refuse_spare(transport, too_many)
             return
-        self._admitted = True
         super().connection_made(transport)
+        if too_many is not None:
+            self.spare = too_many
+            self.cut_after(self._settings.headers_s)
         self._start_head_timer()
+
+    @staticmethod
+    def _refuse_spare(transport: asyncio.BaseTransport | None, why: str) -> None:
+        if transport is not None:
+            assert isinstance(transport, asyncio.Transport)
+            transport.write(refusal_block(Failure(503, "OVERLOADED", why, {}, SPARE_RETRY_S)))
+            transport.close()
+
+    def dismiss(self) -> None:
+        """End a spare connection that waits for nothing; another one takes its place."""
+        self._stop_head_timer()
+        if not self._seen:
+            self._connections.refused += 1
+            self._refuse_spare(self.transport, self.spare)
+        self.force_close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Tell those who stream to this client that it is gone."""
@@ -159,12 +170,16 @@ class Connection(RequestHandler):
         if self._admitted:
             self._admitted = False
             self._connections.leave(self._address)
+        elif self.spare:
+            self._connections.leave_spare(self)
         super().connection_lost(exc)
         self._stop_stall_timer()
         self._wake_writers()
         for callback in list(self._lost):
             callback()
         self._lost.clear()
+        if self._lent is not None:
+            self._lent()
 
     def on_lost(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call back once when the client is gone, at once if it is gone already; returns its undo."""
@@ -315,7 +330,8 @@ class Connection(RequestHandler):
                 self._messages[index] = (_ErrInfo(status=501, exc=ValueError(text), message=text), EMPTY_PAYLOAD)
 
     def _start_head_timer(self) -> None:
-        self._head_timer = self._loop.call_later(self._settings.headers_s, self._head_too_slow)
+        seconds = self._settings.spare_s if self.spare else self._settings.headers_s
+        self._head_timer = self._loop.call_later(seconds, self._head_too_slow)
 
     def _stop_head_timer(self) -> None:
         if self._head_timer is not None:
@@ -324,6 +340,10 @@ class Connection(RequestHandler):
 
     def _head_too_slow(self) -> None:
         self._head_timer = None
+        if self.spare:
+            self._connections.refused += 1
+            self._refuse(503, self.spare)
+            return
         bound = f"{self._settings.headers_s:g} s"
         self._refuse(408, f"the head of a request comes within {bound} ([hub] headers_s)")
 
@@ -336,7 +356,8 @@ class Connection(RequestHandler):
         if self._current_request is not None:
             self.force_close()
             return
-        transport.write(refusal_block(Failure(status, _CODES[status], message)))
+        retry_after_s = SPARE_RETRY_S if status == 503 else None
+        transport.write(refusal_block(Failure(status, _CODES[status], message, {}, retry_after_s)))
         self.linger()
         if self._waiter is not None:
             self._waiter.cancel()
@@ -374,11 +395,19 @@ class HubServer(Server):
 
     def __call__(self) -> RequestHandler:
         """Return the protocol of a new connection."""
+        return self._made(None)
+
+    def lent(self, ended: Callable[[], None]) -> RequestHandler:
+        """Return the protocol of a connection over a descriptor that was lent; `ended` is called at its end."""
+        return self._made(ended)
+
+    def _made(self, lent: Callable[[], None] | None) -> RequestHandler:
         settings = self._settings
         return Connection(
             self,
             self._counted,
             settings,
+            lent,
             loop=self._loop,
             keepalive_timeout=settings.idle_s,
             lingering_time=LINGERING_S,

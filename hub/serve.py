@@ -11,9 +11,9 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from aiohttp import web
-
+from hub.accepting import Acceptor, HubSite
 from hub.app import HUB, Hub, check_administrator, make_app
+from hub.descriptors import fit_connections
 from hub.home import SOCKET_CHARS, HomeLock, socket_path
 from hub.limits import HubRunner, is_loopback
 from hub.settings import HubSettings
@@ -38,7 +38,8 @@ class Server:
         settings = self.hub.settings
         self._runner = HubRunner(self.app, settings)
         self.hub.connections = self._runner.connections
-        self._sites: list[web.BaseSite] = []
+        self._accepting: Acceptor | None = None
+        self._sites: list[HubSite] = []
         self._socket = socket_path(kernel.config.paths.home)
 
     async def listen(self) -> None:
@@ -48,16 +49,21 @@ class Server:
         settings = self.hub.settings
         check_ports(settings)
         await self._runner.setup()
+        self._accepting = Acceptor(self._runner, settings.spare_connections)
         ports = [await self._listen_on(settings.port, "choose another --port ([hub] port)")]
         ports += [await self._listen_on(port, "take it out of [hub] compat_ports") for port in settings.compat_ports]
-        await self._open(web.UnixSite(self._runner, self._socket), str(self._socket), "remove what lies there")
+        await self._open(self._site(path=str(self._socket)), str(self._socket), "remove what lies there")
         self._socket.chmod(0o600)
         self.port, self.compat_ports = ports[0], tuple(ports[1:])
         self.hub.edge.listen_on(ports, settings.host)
 
+    def _site(self, *, host: str = "", port: int = 0, path: str | None = None) -> HubSite:
+        assert self._accepting is not None
+        return HubSite(self._runner, self._accepting, host=host, port=port, path=path)
+
     async def _listen_on(self, port: int, advice: str) -> int:
         host = self.hub.settings.host
-        site = web.TCPSite(self._runner, host, port)
+        site = self._site(host=host, port=port)
         await self._open(site, f"{host}:{port}", f"{advice}, or stop who has it")
         if host == IPV4_LOOPBACK:
             await self._listen_on_ipv6(site.port)
@@ -65,7 +71,7 @@ class Server:
 
     async def _listen_on_ipv6(self, port: int) -> None:
         """Listen on `::1` too, where there is one: some clients take `localhost` for that address and no other."""
-        site = web.TCPSite(self._runner, IPV6_LOOPBACK, port)
+        site = self._site(host=IPV6_LOOPBACK, port=port)
         try:
             await site.start()
         except OSError as error:
@@ -74,11 +80,11 @@ class Server:
         else:
             self._sites.append(site)
 
-    async def _open(self, site: web.BaseSite, where: str, advice: str) -> None:
+    async def _open(self, site: HubSite, where: str, advice: str) -> None:
         try:
             await site.start()
         except OSError as error:
-            await self._runner.cleanup()
+            await self._release()
             raise ConfigError(f"cannot listen on {where}: {error.strerror or error}; {advice}") from None
         self._sites.append(site)
 
@@ -122,8 +128,13 @@ class Server:
 
     async def _close(self) -> None:
         self.hub.close()
-        await self._runner.cleanup()
+        await self._release()
         self._socket.unlink(missing_ok=True)
+
+    async def _release(self) -> None:
+        await self._runner.cleanup()
+        if self._accepting is not None:
+            self._accepting.close()
 
 
 def check_ports(settings: HubSettings) -> None:
@@ -139,6 +150,7 @@ async def serve(config: Config, announce: Callable[[Server], None]) -> None:
     """Serve until SIGTERM or SIGINT; `announce` is called once the hub is ready. A second signal ends at once."""
     leave_no_core_file()
     with private_files(), HomeLock(config.paths.home):
+        fit_connections(config)
         server = Server(Kernel(config))
         stop = asyncio.Event()
         with _signals(stop):

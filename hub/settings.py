@@ -35,6 +35,11 @@ class HubSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Open connections in all."""
     connections_per_address: Count = 256
     """Open connections of one peer address."""
+    spare_connections: Count = 8
+    """Connections beyond those bounds that are let in to ask for `/health` and its like; also the descriptors held back
+    for when none is left."""
+    spare_s: Seconds = 1.0
+    """How long the head of a request may take on such a connection."""
     headers_s: Seconds = 10.0
     """How long the head of a request may take, from its first byte or, on a new connection, from the connection."""
     headers_kb: Count = 32

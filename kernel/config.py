@@ -344,6 +344,12 @@ class Config:
                 found.append(Setting(f"paths.{name}", _plain(getattr(self.paths, name)), origin))
         return found
 
+    def lower(self, key: str, value: int, origin: str) -> None:
+        """Put a smaller value in the place of a bound that this process cannot keep; `origin` says what forced it."""
+        section, name = key.split(".")
+        self._sections[section] = msgspec.structs.replace(self._sections[section], **{name: value})
+        self._origins[key] = origin
+
     def _setting(self, leaf: _Leaf, section: msgspec.Struct, depth: int) -> Setting:
         value: Any = section
         for name in leaf.path[depth:]:

@@ -1,6 +1,7 @@
 """A headless Chromium, spoken to over its DevTools protocol: what a page shows, asks for and complains about.
 
-The browser resolves no name but its own machine's, and is told to keep quiet on its own account.
+The browser resolves no name but its own machine's, and one that a test makes up; it is told to keep quiet on its own
+account.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ FLAGS = (
     "--disable-gpu",
     "--disable-dev-shm-usage",
     "--remote-debugging-port=0",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
     "--no-first-run",
     "--no-default-browser-check",
     "--no-pings",
@@ -186,11 +186,14 @@ class Visit:
 
 
 @asynccontextmanager
-async def chromium(program: str, profile: Path) -> AsyncIterator[Browser]:
-    """Run a browser with a profile of its own until the block ends."""
+async def chromium(program: str, profile: Path, rebound: str = "") -> AsyncIterator[Browser]:
+    """Run a browser with a profile of its own until the block ends; the name `rebound` leads it to this machine."""
+    rules = [f"MAP {rebound} 127.0.0.1"] if rebound else []
+    rules += ["MAP * ~NOTFOUND", "EXCLUDE 127.0.0.1", "EXCLUDE localhost"]
     process = await asyncio.create_subprocess_exec(
         program,
         *FLAGS,
+        f"--host-resolver-rules={', '.join(rules)}",
         f"--user-data-dir={profile}",
         "about:blank",
         stdin=asyncio.subprocess.DEVNULL,

@@ -19,7 +19,7 @@ from hub_process import AETHER, HubProcess, hub_process
 
 import aether_lang
 from aether_lang.host import LocalHost
-from hub.doctor.machine import OWN_DESCRIPTORS
+from hub.descriptors import needed_descriptors
 from hub.settings import HubSettings
 from kernel import VERSION, Context
 
@@ -343,7 +343,7 @@ def test_the_unit_shown_for_systemd_is_one_and_fits_the_hub(tmp_path: Path, need
     unit.read_string(text)
     service, hub = unit["Service"], HubSettings()
     assert int(service["TimeoutStopSec"]) > hub.drain_s
-    assert int(service["LimitNOFILE"]) >= hub.connections + OWN_DESCRIPTORS
+    assert int(service["LimitNOFILE"]) >= needed_descriptors(hub)
     assert service["ExecStart"].split()[1:] == ["serve", "--home", "/var/lib/aetherra"]
     analyze = need("systemd-analyze")
     (tmp_path / "aetherra.service").write_text(text.replace("/opt/aetherra/bin/aether", str(AETHER)))

@@ -11,11 +11,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from hub.descriptors import connections_within, needed_descriptors
 from hub.settings import HubSettings
 from kernel import Config, Finding
 
-OWN_DESCRIPTORS = 200
-"""Files, sockets and pipes that a hub has open beside its clients: database, folders watched, workers."""
 CLOCK_BEHIND_S = 300.0
 
 _LANDLOCK_CREATE_RULESET = 444  # one number on every architecture
@@ -71,13 +70,16 @@ def _root() -> Iterator[Finding]:
 
 def _descriptors(hub: HubSettings) -> Finding:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = hub.connections + OWN_DESCRIPTORS
+    needed = needed_descriptors(hub)
     shown = "no limit" if soft == resource.RLIM_INFINITY else f"{soft:,} files may be open"
-    if soft != resource.RLIM_INFINITY and soft < needed:
-        found = f"{shown}, but [hub] connections = {hub.connections} needs {needed:,}"
-        rise = f"ulimit -n {needed}" if hard == resource.RLIM_INFINITY or hard >= needed else "raise the hard limit"
-        return Finding("descriptors", "warn", found, f"{rise} (a service: LimitNOFILE={needed}), or lower connections")
-    return Finding("descriptors", "ok", f"{shown}; [hub] connections = {hub.connections} needs {needed:,}")
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return Finding("descriptors", "ok", f"{shown}; [hub] connections = {hub.connections} needs {needed:,}")
+    wanted = f"[hub] connections = {hub.connections} needs {needed:,}"
+    if hard == resource.RLIM_INFINITY or hard >= needed:
+        return Finding("descriptors", "ok", f"{shown}; {wanted}, to which a hub raises it for itself")
+    found = f"{shown}, at most {hard:,}, but {wanted}; a hub lets in {connections_within(hard, hub)}"
+    advice = f"raise the hard limit (a service: LimitNOFILE={needed}), or lower connections"
+    return Finding("descriptors", "warn", found, advice)
 
 
 def _clock(config: Config) -> Finding:

@@ -441,9 +441,41 @@ async def test_one_connection_too_many_is_turned_away_and_counted(start_hub: Any
 async def test_all_connections_together_are_bounded(start_hub: Any) -> None:
     hub = await start_hub(connections=1)
     _, writer = await hub.connect()
-    assert (await hub.ask("GET", "/health", socket=True)).status == 503
+    for socket_file in (False, True):
+        refused = await hub.ask("GET", "/api/probe/plain", socket=socket_file)
+        assert (refused.status, refused.json["code"]) == (503, "OVERLOADED")
+        assert refused.headers["retry-after"] == "1"
+        assert "[hub] connections" in refused.json["error"]
+    assert hub.server.hub.connections.refused == 2
     writer.close()
     await writer.wait_closed()
+
+
+async def test_beyond_the_bound_one_may_still_ask_how_the_hub_is_and_nothing_else(start_hub: Any) -> None:
+    hub = await start_hub(connections=1)
+    _, writer = await hub.connect()
+    for path in ("/health", "/health/live", "/health/ready", "/api/health"):
+        answered = await hub.ask("GET", path, headers={"Connection": "keep-alive"})
+        assert (answered.status, answered.headers["connection"]) == (200, "close")
+    for path in ("/", "/metrics", "/api/events/ws", "/nowhere"):
+        assert (await hub.ask("GET", path)).status == 503
+    assert (await hub.ask("POST", "/api/probe/free", {"note": "x"})).status == 503
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_those_who_connect_and_say_nothing_cannot_keep_out_who_asks_how_the_hub_is(start_hub: Any) -> None:
+    hub = await start_hub(connections=1, spare_connections=3, spare_s=30)
+    silent = [await hub.connect() for _ in range(30)]
+    assert (await hub.ask("GET", "/health")).status == 200
+    # All but the last few were told why they had to go.
+    for reader, _ in silent[1:25]:
+        text = await reader.read()
+        assert text.startswith(b"HTTP/1.1 503 ")
+        assert b"[hub] connections" in text
+    for _, writer in silent:
+        writer.close()
+        await writer.wait_closed()
 
 
 async def test_what_is_not_http_is_refused_in_the_hubs_shape(hub: Any) -> None:
@@ -512,6 +544,7 @@ def test_the_bounds_are_the_documented_ones() -> None:
     assert (settings.headers_s, settings.headers_kb, settings.header_fields) == (10, 32, 100)
     assert (settings.body_s, settings.body_kb, settings.upload_kb) == (30, 1_024, 10_240)
     assert (settings.connections_per_address, settings.connections) == (256, 2_000)
+    assert (settings.spare_connections, settings.spare_s) == (8, 1)
     assert (settings.json_depth, settings.json_nodes) == (64, 10_000)
     assert (settings.stream_messages, settings.stream_kb, settings.drain_s) == (512, 256, 25)
     assert (settings.host, settings.port) == ("127.0.0.1", 3001)

@@ -1,12 +1,10 @@
-"""The page at `/` in a real browser, before a real hub; and what pages of other sites in that browser cannot do."""
+"""The page at `/` in a real browser, before a real hub."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -199,94 +197,3 @@ SHIFTS = """new Promise((resolve) => {
   // What was buffered is handed over before a frame that comes later.
   requestAnimationFrame(() => requestAnimationFrame(() => resolve(moved)));
 })"""
-
-
-# Pages of other sites (threat 13) ----------------------------------------------------------------------------------
-
-TRY = """(async () => {
-  const told = {};
-  const attempt = async (name, work) => {
-    const late = new Promise((resolve) => setTimeout(resolve, 5000, "nothing came"));
-    try { told[name] = await Promise.race([work(), late]) } catch (error) { told[name] = `refused: ${error.name}` }
-  };
-  const json = {method: "POST", body: JSON.stringify({script: "system/logger.aether"})};
-  await attempt("read", async () => (await fetch(hub + "/api/plugins")).status);
-  await attempt("page", async () => (await fetch(hub + "/")).status);
-  await attempt("run", async () => (await fetch(hub + "/api/run",
-    {...json, headers: {"Content-Type": "application/json"}})).status);
-  await attempt("simple", async () => (await fetch(hub + "/api/run", json)).status);
-  await attempt("blind", async () => (await fetch(hub + "/api/run", {...json, mode: "no-cors"})).type);
-  await attempt("cancel", async () => (await fetch(hub + "/api/cancel/x", {method: "POST", mode: "no-cors"})).type);
-  await attempt("events", () => new Promise((resolve) => {
-    const source = new EventSource(hub + "/api/events?topics=module.%23");
-    source.onopen = () => resolve("open");
-    source.onerror = () => { source.close(); resolve("refused") };
-  }));
-  await attempt("socket", () => new Promise((resolve) => {
-    const socket = new WebSocket(hub.replace("http", "ws") + "/api/events/ws");
-    socket.onopen = () => resolve("open");
-    socket.onerror = () => resolve("refused");
-  }));
-  await attempt("form", () => new Promise((resolve) => {
-    const frame = document.createElement("iframe");
-    frame.name = "target";
-    document.body.appendChild(frame);
-    const form = document.body.appendChild(document.createElement("form"));
-    Object.assign(form, {method: "post", action: hub + "/api/run", enctype: "text/plain", target: "target"});
-    const field = form.appendChild(document.createElement("input"));
-    Object.assign(field, {name: '{"script": "system/logger.aether", "x": "', value: '"}'});
-    frame.onload = () => resolve(frame.contentDocument ? "readable" : "refused");
-    form.submit();
-  }));
-  return told;
-})()"""
-
-
-@asynccontextmanager
-async def other_site() -> AsyncIterator[int]:
-    """Serve an empty page from another port; yield the port."""
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(
-            b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\nConnection: close\r\n\r\n<body>"
-        )
-        await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    async with server:
-        yield server.sockets[0].getsockname()[1]
-
-
-@pytest.mark.parametrize("name", ["127.0.0.1", "localhost"], ids=["same site", "another site"])
-async def test_a_page_of_another_origin_can_neither_read_nor_drive_the_hub(
-    browser: Visit, hub: HubProcess, name: str
-) -> None:
-    async with other_site() as port:
-        page = await browser.page()
-        await page.open(f"http://{name}:{port}/")
-        told = await page.run(f"const hub = {json.dumps(hub.url)}; {TRY}")
-        refused = dict.fromkeys(("read", "page", "run", "simple"), "refused: TypeError")
-        # Sent blindly, it is sent; that nothing came of it is seen below.
-        blind = {"blind": "opaque", "cancel": "opaque"}
-        assert told == refused | blind | dict.fromkeys(("events", "socket", "form"), "refused")
-        assert (await ask(f"{hub.url}/api/jobs"))["jobs"] == []
-        # And the same page from the hub's own origin may.
-        await page.open(f"{hub.url}/")
-        assert await page.run(f"fetch('{hub.url}/api/plugins').then((response) => response.status)") == 200
-
-
-async def test_no_page_can_show_the_hub_in_a_frame(browser: Visit, hub: HubProcess) -> None:
-    async with other_site() as port:
-        page = await browser.page()
-        await page.open(f"http://127.0.0.1:{port}/")
-        await page.run(
-            f"""new Promise((resolve) => {{
-              const frame = document.createElement("iframe");
-              frame.onload = resolve;
-              frame.src = {json.dumps(hub.url + "/")};
-              document.body.appendChild(frame);
-            }})"""
-        )
-        assert any("frame-ancestors" in complaint for complaint in page.complaints)
