@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
+from devtools import Browser, Visit, chromium
 from raw_socket import HANDSHAKE, Answered, RawSocket, read_response, slow_connection
 
 from hub.serve import Server
@@ -369,3 +371,17 @@ async def start_hub(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
 async def hub(start_hub: Callable[..., Any]) -> Running:
     """A hub with the default settings."""
     return await start_hub()  # type: ignore[no-any-return]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def started(need: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
+    """A headless Chromium, for the tests of one file."""
+    async with chromium(need("chromium"), tmp_path_factory.mktemp("profile")) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def browser(started: Browser) -> AsyncIterator[Visit]:
+    """The browser as one has it who has just started it."""
+    async with started.visit() as visit:
+        yield visit

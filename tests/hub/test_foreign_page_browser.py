@@ -282,13 +282,6 @@ async def started(need: Callable[[str], str], tmp_path_factory: pytest.TempPathF
         yield running
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def browser(started: Browser) -> AsyncIterator[Visit]:
-    """The browser as one has it who has just started it."""
-    async with started.visit() as visit:
-        yield visit
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def place(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
     """A hub that lists one of two sites, and keeps something worth reading."""

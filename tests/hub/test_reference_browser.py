@@ -2,29 +2,15 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from devtools import Browser, Page, Visit, chromium
+from devtools import Page, Visit
 from hub_process import HubProcess, hub_process
 
 pytestmark = [pytest.mark.timeout(150), pytest.mark.asyncio(loop_scope="module")]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def started(need: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
-    """A headless Chromium."""
-    async with chromium(need("chromium"), tmp_path_factory.mktemp("profile")) as running:
-        yield running
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def browser(started: Browser) -> AsyncIterator[Visit]:
-    """The browser as one has it who has just started it."""
-    async with started.visit() as visit:
-        yield visit
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
