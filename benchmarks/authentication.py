@@ -44,17 +44,15 @@ async def answer() -> dict[str, str]:
 PASSWORD = "correct horse battery"
 
 
-class Unchecked(Hub):
-    """A hub that asks nobody who he is and nothing about rights."""
-
-    async def _identified(self, request: Any, match: Any, endpoint: Any) -> Any:
-        return LOCAL
+async def nobody_asks(request: Any, match: Any) -> Any:
+    """Take whoever comes for the local user."""
+    return LOCAL
 
 
 def open_doors(hub: Hub) -> None:
     """Turn the checks of a hub off."""
     yes = Decision(True, "the checks are off", effect="free")
-    hub.__class__ = Unchecked
+    hub.doorkeeper.identify = nobody_asks  # type: ignore[method-assign]
     hub.rates.take = lambda match, identity: None  # type: ignore[method-assign]
     Gate.decide = Gate.check = lambda self, *given, **more: yes  # type: ignore[method-assign, assignment]
 
@@ -130,6 +128,7 @@ def main() -> int:
         }
         with server(arguments["on"], ports["on"]) as on, server(arguments["off"], ports["off"]) as off:
             token = asyncio.run(log_in(ports["on"]))
+            asyncio.run(log_in(ports["off"]))  # so that both have the same modules loaded
             pairs = []
             for turn in range(given.pairs + 1):
                 ours = measure(on, ports["on"], token, given)

@@ -31,7 +31,6 @@ from kernel import (
     BadInput,
     Caller,
     ConfigError,
-    Identity,
     Kernel,
     NotFound,
     Overloaded,
@@ -261,9 +260,16 @@ class Hub:
             raise match.refusal
         if endpoint is None:
             return self._nothing_there(request, match)
-        match.address, match.local = self.clients.address(request)
-        match.identity = await self._identified(request, match, endpoint)
-        self.rates.take(match, match.identity or ANONYMOUS)
+        if endpoint.anonymous and endpoint.unmetered:
+            match.identity = ANONYMOUS
+        else:
+            match.address, match.local = self.clients.address(request)
+            try:
+                match.identity = ANONYMOUS if endpoint.anonymous else await self.doorkeeper.identify(request, match)
+            except Unauthenticated:
+                self.rates.take(match, None)
+                raise
+            self.rates.take(match, match.identity or ANONYMOUS)
         answer = await endpoint.answer(request, match)
         if isinstance(answer, web.StreamResponse):
             return answer
@@ -278,16 +284,6 @@ class Hub:
             if self.connections is not None:
                 self.connections.refused += 1
             raise Overloaded(connection.spare, retry_after_s=SPARE_RETRY_S)
-
-    async def _identified(self, request: web.Request, match: Match, endpoint: Endpoint) -> Identity | None:
-        if endpoint.anonymous:
-            return ANONYMOUS
-        try:
-            who = self.doorkeeper.identify_early if match.upgrade else self.doorkeeper.identify
-            return await who(request, match)
-        except Unauthenticated:
-            self.rates.take(match, None)
-            raise
 
     def _nothing_there(self, request: web.Request, match: Match) -> web.StreamResponse:
         if not match.allowed:

@@ -36,17 +36,24 @@ class Authentication:
 
     async def prove(self, credential: Credential) -> Identity:
         """Return whom it proves; raise `Unauthenticated`."""
+        if credential.kind == "token":
+            # What was proved and has not changed since is known at once; all the rest is for the first time.
+            digest = hashed(credential.text)
+            known = self._proved.get(digest)
+            if known is not None and known[2] == self.directory.changes and self._clock.now() < known[1]:
+                return known[0]
+            return self._of_token_text(credential, digest)
         if credential.kind == "session":
             return self._again(credential)
-        if credential.kind == "ticket":
-            return self._again(Credential("session", self._punch(credential.text), credential.address))
+        return self._again(Credential("session", self._punch(credential.text), credential.address))
+
+    def _of_token_text(self, credential: Credential, digest: bytes) -> Identity:
         if credential.text.startswith(PREFIX):
-            token = self.directory.token_by_hash(hashed(credential.text))
-            return self._of_token(token, credential)
-        static = self._static_of(credential.text) if self._static else None
+            return self._of_token(self.directory.token_by_hash(digest), credential)
+        static = self._static_of(digest)
         if static is not None:
             return _of_static(static)
-        return self._of_access(credential)
+        return self._of_access(credential, digest)
 
     def forget(self) -> None:
         """Verify access tokens anew: a key was dropped."""
@@ -55,12 +62,8 @@ class Authentication:
 
     # Access tokens and sessions ----------------------------------------------------------------------------------
 
-    def _of_access(self, credential: Credential) -> Identity:
+    def _of_access(self, credential: Credential, digest: bytes) -> Identity:
         now = self._clock.now()
-        digest = hashed(credential.text)
-        known = self._proved.get(digest)
-        if known is not None and known[2] == self.directory.changes and now < known[1]:
-            return known[0]
         claims = self._verified.get(digest)
         if claims is None or claims.exp <= now:
             claims = self._verified.keep(digest, access.verify(self.keys, credential.text, now))
@@ -113,9 +116,9 @@ class Authentication:
         caller = Caller(f"user:{account.name}", roles_of(account), token.scopes, proof)
         return Identity(caller, proof, token.expires_at, account.id)
 
-    def _static_of(self, text: str) -> str | None:
+    def _static_of(self, digest: bytes) -> str | None:
         # All of them are compared, each in constant time.
-        digest, found = hashed(text), None
+        found = None
         for name, known in self._static.items():
             if hmac.compare_digest(digest, known):
                 found = name
