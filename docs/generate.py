@@ -244,10 +244,6 @@ def doors() -> str:
     return table(("door", "what it makes"), iter(rows))
 
 
-UNPROVEN = ("elsewhere", "demoted", "expired", "revoked")
-"""Kinds of caller of whom nobody knows who they are."""
-
-
 def authorisation() -> str:
     """Who may call which route, from the table that the tests hold against a running hub."""
     levels = tomllib.loads((ROOT / "tests" / "authorisation.toml").read_text())
@@ -267,7 +263,7 @@ def authorisation() -> str:
     def shown(level: str, kind: str) -> str:
         if kind in levels[level]["let_in"]:
             return "✓"
-        return "401" if kind in UNPROVEN or (kind, level) == ("none", "token") else "403"
+        return "401" if kind in levels[level]["unproven"] else "403"
 
     rows = (
         (f"`{route}`", *(shown(level, kind) for kind in kinds))

@@ -16,7 +16,7 @@ class Credential(msgspec.Struct, frozen=True):
     """What somebody gave to say who they are; not verified yet.
 
     `token` is a long-lived or access token, `ticket` is good once and for a socket, `session` is what an `Identity` was
-    called, to have it proved again without its token. `address` is where it came from, empty for this machine.
+    called, to have it proved again without its token. `address` is where it came from, as in `Context`.
     """
 
     kind: Literal["token", "ticket", "session"]
@@ -30,11 +30,9 @@ class Credential(msgspec.Struct, frozen=True):
 class Identity(msgspec.Struct, frozen=True):
     """Whom a credential proved.
 
-    `session` names what proved it, so that it can be asked for again; `expires_at` is wall seconds UTC or None, and
-    `subject` the id of the account, which is not its name.
+    `session` names what proved it, so that it can be asked for again; `expires_at` is wall seconds UTC or None.
     """
 
     caller: Caller
     session: str = ""
     expires_at: float | None = None
-    subject: str = ""

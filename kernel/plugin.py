@@ -181,7 +181,7 @@ class Plugin:
                 "keyed": keyed,
                 "produces": produces,
                 "public": public,
-                "anonymous": anonymous or public,
+                "anonymous": anonymous,
                 "form": form,
             }
             self._doors.append((method, path, fn, options))

@@ -29,9 +29,6 @@ EXPECTED: Mapping[str, Any] = tomllib.loads(Path(__file__).with_name("authorisat
 LEVELS = {route: level for level, expected in EXPECTED.items() for route in expected["routes"]}
 KINDS = sorted(EXPECTED["anybody"]["let_in"])
 
-UNPROVEN = {"elsewhere", "demoted", "expired", "revoked"}
-"""Those of whom nobody knows who they are: 401. Whoever is known and may not is told 403."""
-
 REQUESTS = {"limits.requests_per_minute": 1_000_000} | {
     f"limits.aimos_{kind}requests_per_minute": 1_000_000 for kind in ("", "admin_")
 }
@@ -153,9 +150,8 @@ async def test_each_kind_of_caller_is_let_in_where_it_should_be_and_nowhere_else
         level = LEVELS[name_of(endpoint)]
         expected = kind in EXPECTED[level]["let_in"]
         allowed, status = await let_in(house, endpoint, kind)
-        if allowed != expected or (
-            not expected and status != (401 if kind in UNPROVEN or (kind, level) == ("none", "token") else 403)
-        ):
+        refusal = 401 if kind in EXPECTED[level]["unproven"] else 403
+        if allowed != expected or (not expected and status != refusal):
             wrong.append(f"{name_of(endpoint)} ({level}): {'let in' if allowed else 'refused'} with {status}")
     assert wrong == []
 

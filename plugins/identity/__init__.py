@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from functools import partial
 
+import msgspec
+
 from kernel import Caller, Context, Credential, Identity, Plugin, Unauthenticated
 
 from . import accounts, commands, passwords, sessions
@@ -15,7 +17,7 @@ from .accounts import ADMIN, USER
 from .administration import Tokens, Users
 from .authentication import weak_static
 from .bootstrap import forget_environment
-from .house import House
+from .house import House, Inside
 from .login import Login
 from .settings import Settings
 
@@ -32,27 +34,18 @@ KEEP_HOUSE_S = 60.0
 PRUNED = 1_000
 
 
-class Door:
-    """The house while the plugin is open."""
-
-    house: House | None = None
-
-
-door = Door()
-
-
 @identity.authenticator
 async def prove(credential: Credential) -> Identity:
     """Return whom a credential proves."""
-    if door.house is None:
+    if Inside.current is None:
         raise Unauthenticated("this hub cannot verify credentials at the moment; try again")
-    return await door.house.authentication.prove(credential)
+    return await Inside.current.authentication.prove(credential)
 
 
 @identity.renewer
 def current(caller: Caller) -> Caller:
     """Return a caller with the roles that he has by now."""
-    return caller if door.house is None else door.house.directory.current(caller)
+    return caller if Inside.current is None else Inside.current.directory.current(caller)
 
 
 commands.add(identity)
@@ -65,13 +58,13 @@ identity.service("tokens")(Tokens)
 async def opened(ctx: Context) -> AsyncIterator[None]:
     """Read the settings, and see that there is an administrator or a way to become one."""
     house = House(ctx)
-    Login.house = Users.house = Tokens.house = door.house = house
+    Inside.current = house
     for name in weak_static(house.static):
         ctx.log.warning("the static token %s may hold less than 128 random bits; make it of 32 random bytes", name)
     await _bootstrap(ctx, house)
     forget_environment()
     yield
-    door.house = None
+    Inside.current = None
     await _write_down_uses(house)
 
 
@@ -83,12 +76,9 @@ async def _bootstrap(ctx: Context, house: House) -> None:
             hash = await house.hasher.make(settings.admin_password)
             must_change = passwords.fault(settings.admin_password, name) is not None
             new = accounts.new(name, settings.admin_user.strip(), None, (ADMIN, USER), ctx.clock.now())
-            await ctx.audit("identity.user_created", user=name, roles=list(new.roles))
-            await house.store.write(
-                lambda tx: accounts.insert(
-                    tx, accounts.with_password(new, hash, must_change=must_change), settings.accounts
-                )
-            )
+            account = msgspec.structs.replace(new, password=hash, must_change=must_change)
+            await ctx.audit("identity.user_created", user=name, roles=list(account.roles))
+            await house.store.write(lambda tx: accounts.insert(tx, account, settings.accounts))
             if must_change:
                 ctx.log.warning("the password of %s is a weak one: it counts on this machine only, until changed", name)
     if not accounts.administrators(house.store):
@@ -102,11 +92,12 @@ async def keep_house(ctx: Context) -> None:
     """Write down when tokens were used, and forget sessions that are long over."""
     while True:
         await ctx.clock.sleep(KEEP_HOUSE_S)
-        if door.house is not None:
-            await _write_down_uses(door.house)
-            now = ctx.clock.now()
-            while await ctx.store.write(partial(sessions.prune, now=now, most=PRUNED)) >= PRUNED:
-                pass
+        if Inside.current is None:
+            continue
+        await _write_down_uses(Inside.current)
+        now = ctx.clock.now()
+        while await ctx.store.write(partial(sessions.prune, now=now, most=PRUNED)) >= PRUNED:
+            pass
 
 
 async def _write_down_uses(house: House) -> None:

@@ -156,8 +156,3 @@ def administrators(store: Any) -> int:
         "AND ' ' || roles || ' ' LIKE '% admin %'"
     )
     return int(row["n"])
-
-
-def with_password(account: Account, hash: str, *, must_change: bool) -> Account:
-    """Return the account with a password's hash; `must_change` where it counts on this machine only."""
-    return msgspec.structs.replace(account, password=hash, must_change=must_change)

@@ -11,7 +11,7 @@ from kernel import BadInput, Conflict, Context, iso, needs
 
 from . import accounts, sessions, tokens
 from .accounts import USER, Account
-from .house import House, changed
+from .house import Inside, changed
 from .login import end_sessions, make_account, profile, set_password
 from .sessions import REVOKED, hashed, new_secret
 from .tokens import PREFIX, Token
@@ -24,10 +24,8 @@ class Policy(Protocol):
         """Return what is wrong with each that is not."""
 
 
-class Users:
+class Users(Inside):
     """The service `users`."""
-
-    house: House
 
     @needs("user:read")
     async def roles_of(self, ctx: Context, name: str) -> list[str]:
@@ -63,10 +61,7 @@ class Users:
     ) -> dict[str, Any]:
         """Make an account."""
         wanted = accounts.check_roles(list(roles))
-        account = await make_account(ctx, self.house, name, password, email, wanted)
-        if account.is_admin:
-            self.house.setup_code.used()
-        return shown(account)
+        return shown(await make_account(ctx, self.house, name, password, email, wanted))
 
     @needs("user:manage")
     async def change(
@@ -144,10 +139,8 @@ class Users:
         return await end_sessions(ctx, self.house, account.name)
 
 
-class Tokens:
+class Tokens(Inside):
     """The service `tokens`."""
-
-    house: House
 
     @needs("user:read")
     async def list(self, ctx: Context, limit: int = 100, after: str = "") -> dict[str, Any]:

@@ -84,7 +84,7 @@ class Authentication:
         if account.must_change and not is_local(credential.address):
             raise Unauthenticated("the password of this account has to be changed first, from the hub's own machine")
         caller = Caller(f"user:{account.name}", roles_of(account), None, f"session:{session}")
-        return Identity(caller, f"session:{session}:{version}:{int(expires_at)}", float(expires_at), account.id)
+        return Identity(caller, f"session:{session}:{version}:{int(expires_at)}", float(expires_at))
 
     def _again(self, credential: Credential) -> Identity:
         kind, _, rest = credential.text.partition(":")
@@ -114,7 +114,7 @@ class Authentication:
         if account.must_change and not is_local(credential.address):
             raise Unauthenticated("the password of this account has to be changed first, from the hub's own machine")
         caller = Caller(f"user:{account.name}", roles_of(account), token.scopes, proof)
-        return Identity(caller, proof, token.expires_at, account.id)
+        return Identity(caller, proof, token.expires_at)
 
     def _static_of(self, digest: bytes) -> str | None:
         # All of them are compared, each in constant time.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import os
 import secrets
@@ -26,6 +27,8 @@ class SetupCode:
         self._clock = clock
         self._code = ""
         self._until = 0.0
+        self.in_use = asyncio.Lock()
+        """Held while an administrator is made with it, so that it makes one."""
 
     def issue(self) -> str:
         """Make a code, and write it where only the hub's own user can read it."""

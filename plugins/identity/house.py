@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-from kernel import Context, redactions
+from kernel import Context, ServiceUnavailable, redactions
 
 from .attempts import Attempts
 from .authentication import Authentication
@@ -37,6 +37,19 @@ class House:
         )
         self.hasher = Hasher(settings.hashes, settings.hashes_waiting)
         self.setup_code = SetupCode(home, ctx.clock)
+
+
+class Inside:
+    """What belongs to the plugin while it is open: all of it has the one house."""
+
+    current: ClassVar[House | None] = None
+
+    @property
+    def house(self) -> House:
+        """The house; `ServiceUnavailable` before the plugin has opened and once it has closed."""
+        if Inside.current is None:
+            raise ServiceUnavailable("accounts and tokens are not there at the moment; try again")
+        return Inside.current
 
 
 async def changed(ctx: Context, what: str, **who: str) -> None:

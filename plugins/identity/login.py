@@ -11,7 +11,7 @@ from kernel import BadInput, Context, Denied, NotFound, Unauthenticated, iso, ne
 from . import access, accounts, passwords, sessions
 from .accounts import ADMIN, USER, Account
 from .authentication import INVALID, TICKET_S, is_local
-from .house import House, changed
+from .house import House, Inside, changed
 from .sessions import LOGGED_OUT, REVOKED, Session
 
 
@@ -24,10 +24,8 @@ class Grant(msgspec.Struct, frozen=True):
     refresh_token: str
 
 
-class Login:
+class Login(Inside):
     """The service `login`: for whoever may see that the hub is well, since it is where one shows who one is."""
-
-    house: House
 
     @needs("health:read")
     async def register(self, ctx: Context, username: str, password: str, email: str | None = None) -> dict[str, Any]:
@@ -171,14 +169,17 @@ class Login:
         """Make the first administrator with the set-up code; `Denied` for a wrong one, or when there is one already."""
         house, address = self.house, ctx.address or "console"
         house.attempts.check("admin-setup", address, ctx.clock.monotonic())
-        try:
-            house.setup_code.check(code)
-        except Denied:
-            house.attempts.failed("admin-setup", address, ctx.clock.monotonic())
-            await ctx.audit("identity.set_up", "failed", address=address)
-            raise
-        account = await make_account(ctx, house, username, password, email, (ADMIN, USER))
-        house.setup_code.used()
+        async with house.setup_code.in_use:
+            if accounts.administrators(house.store):
+                house.setup_code.used()
+            try:
+                house.setup_code.check(code)
+            except Denied:
+                house.attempts.failed("admin-setup", address, ctx.clock.monotonic())
+                await ctx.audit("identity.set_up", "failed", address=address)
+                raise
+            account = await make_account(ctx, house, username, password, email, (ADMIN, USER))
+            house.setup_code.used()
         return profile(account)
 
     def _own(self, ctx: Context) -> tuple[Account, str]:

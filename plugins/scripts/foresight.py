@@ -56,6 +56,7 @@ def behalf(ctx: Context) -> dict[str, Any]:
         "roles": list(caller.roles),
         "scopes": None if caller.scopes is None else list(caller.scopes),
         "via": [member for member in ctx.chain.via if not member.startswith(HOUSE)],
+        "proof": caller.proof,
     }
 
 

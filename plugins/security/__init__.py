@@ -18,9 +18,9 @@ from .explanation import KNOWN_ROLES, Explanation, Question
 from .explanation import explain as explained
 from .folder import Keeper, Outcome
 from .patterns import Right
-from .policy import AUDITED_FROM_RISK, NOT_AUDITED, REMEMBERED, Audited, NetworkSettings, Outlook
+from .policy import AUDITED_FROM_RISK, NOT_AUDITED, REMEMBERED, Audited, Outlook
 from .rules import VERSION, Trust
-from .sources import InForceFiles
+from .sources import InForceFiles, network_of
 
 security = Plugin(
     "security",
@@ -89,7 +89,7 @@ security.examination(look)
 @security.lifespan
 async def opened(ctx: Context) -> AsyncIterator[None]:
     """Read the policy before anything is decided."""
-    network = NetworkSettings(ctx.config.network.strict, tuple(ctx.config.network.allowlist))
+    network = network_of(ctx.config)
     paths = ctx.config.paths
     kept, audited = ctx.settings.decisions_kept, Audited(ctx.settings.audited_risk, ctx.settings.not_audited)
     await tell(ctx, await keeper.open(paths.policies, paths.bundled_policies, network, ctx.clock, kept, audited))

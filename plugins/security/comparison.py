@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import msgspec
 
@@ -102,7 +102,7 @@ def _callers(*policies: Policy) -> list[Caller]:
     """Return everybody that either policy names, with a made-up name for each pattern, and whoever needs no account."""
     names = {"anonymous", f"core:{SAMPLE}", *KNOWN_ROLES}
     for policy in policies:
-        names |= {name for rule in policy.rules for name in _instances(rule.who, ":") if rule.who.text != "*"}
+        names |= {_instance(rule.who) for rule in policy.rules if rule.who.text != "*"}
     return [Caller(name, KNOWN_ROLES.get(name, ())) for name in sorted(names)]
 
 
@@ -114,12 +114,13 @@ def _rights(*policies: Policy) -> list[str]:
             found |= {word, f"{word}:own"} if "own" in row.object else {word}
         for rule in policy.rules:
             if rule.right.segments and "*" not in rule.right.segments[:2] and len(rule.right.text.split(":")) > 2:
-                found |= set(_instances(rule.right, ":"))
+                found.add(_instance(rule.right))
     return sorted(found)
 
 
-def _instances(pattern: Pattern, colon: str) -> Iterable[str]:
+def _instance(pattern: Pattern) -> str:
+    """Return a name that the pattern fits."""
     named = [SAMPLE if segment == "*" else segment for segment in pattern.segments]
     if pattern.rest is not None:
         named.append(pattern.rest + SAMPLE)
-    return [colon.join(named)]
+    return ":".join(named)

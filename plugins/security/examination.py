@@ -9,35 +9,29 @@ from pathlib import Path
 
 from kernel import Config, ConfigError, Finding
 
-from .folder import Keeper
-from .policy import NetworkSettings, Policy
+from .policy import Policy
 from .rules import Mistake
+from .sources import folder_of, policy_at
 
 
 def look(config: Config) -> Iterator[Finding]:
     """Compile the folder whose files count, and look at who may write there."""
-    paths, network = config.paths, config.network
-    folder = paths.policies
-    at_first_start = not folder.exists() and folder == paths.home / "policies"
-    if at_first_start:
-        folder = paths.bundled_policies
+    folder = folder_of(config)
     try:
-        policy = Keeper.compile_now(
-            folder, paths.bundled_policies, NetworkSettings(network.strict, tuple(network.allowlist))
-        )
+        policy = policy_at(folder, config)
     except Mistake as mistake:
         advice = "mend that line; until then a start lets only the console in, and a running hub keeps what it had"
         yield Finding("policy", "fail", f"{folder}: {mistake}", advice)
     except ConfigError as error:
         yield Finding("policy", "fail", error.message, "install the package anew")
     else:
-        yield _policy(folder, policy, at_first_start)
+        yield _policy(folder, policy, at_first_start=folder != config.paths.policies)
         yield _strict_mode(policy)
     if folder.is_dir():
         yield from _writable(folder)
 
 
-def _policy(folder: Path, policy: Policy, at_first_start: bool) -> Finding:
+def _policy(folder: Path, policy: Policy, *, at_first_start: bool) -> Finding:
     found = f"{folder}: {len(policy.rules)} rules, from {', '.join(policy.files)}"
     if at_first_start:
         found += "; the first start copies them to HOME/policies"

@@ -51,22 +51,9 @@ class Keeper:
         Raises `ConfigError` when the table of words, which belongs to the hub, cannot be read.
         """
         self._audited = audited or self._audited
-        self._point_at(folder, bundled, network, remembered)
-        return await self.refresh(clock)
-
-    @classmethod
-    def compile_now(cls, folder: Path, bundled: Path, network: NetworkSettings) -> Policy:
-        """Return the policy of a folder as a hub would read it; raise `Mistake` where it would not take it.
-
-        Raises `ConfigError` as `open` does.
-        """
-        keeper = cls()
-        keeper._point_at(folder, bundled, network, REMEMBERED)
-        return keeper._compile()
-
-    def _point_at(self, folder: Path, bundled: Path, network: NetworkSettings, remembered: int) -> None:
         self.folder, self._network, self._remembered = folder, network, remembered
         self._words = read_words(bundled)
+        return await self.refresh(clock)
 
     async def refresh(self, clock: Clock, *, admin: Caller | None = None) -> Outcome:
         """Read the folder again and put it in force when all of it is right.

@@ -403,6 +403,23 @@ async def test_a_set_up_code_makes_one_administrator_within_a_quarter_of_an_hour
         assert not path.exists()
 
 
+async def test_a_set_up_code_that_is_sent_twice_at_once_makes_one_administrator(tmp_path: Path) -> None:
+    async with whole_hub(tmp_path) as server, asking(server) as hub:
+        code = (server.kernel.config.paths.home / "setup-code").read_text().strip()
+        asked = [{"code": code, "username": f"root{n}", "password": PASSWORD} for n in range(4)]
+        answers = await asyncio.gather(*(hub.ask("POST", "/api/auth/setup", one) for one in asked))
+        assert sorted(answer.status for answer in answers) == [201, 403, 403, 403]
+
+
+async def test_a_set_up_code_is_worth_nothing_once_there_is_an_administrator_by_another_way(tmp_path: Path) -> None:
+    async with whole_hub(tmp_path) as server, asking(server) as hub:
+        code = (server.kernel.config.paths.home / "setup-code").read_text().strip()
+        await hub.person("ada")
+        await hub.ask("PATCH", "/api/users/ada", {"roles": ["admin"]}, console=True)
+        asked = {"code": code, "username": "eve", "password": PASSWORD}
+        assert (await hub.ask("POST", "/api/auth/setup", asked)).status == 403
+
+
 async def test_the_first_account_that_is_registered_is_no_administrator(tmp_path: Path) -> None:
     async with whole_hub(tmp_path) as server, asking(server) as hub:
         made = await hub.ask("POST", "/api/auth/register", {"username": "first", "password": PASSWORD})
