@@ -1,7 +1,7 @@
 """Whether two trees mean the same, however they were written: the measure of the formatter and of the tests.
 
 Two scripts are alike when they differ only in places (spans), layout, and the spellings of section 24 of the language
-reference: quotes around prose, a bare comparison for the check it makes, numbers before steps, the blanks of a phrase."""
+reference: quotes around prose, a bare comparison for its check, numbers before steps, the blanks of a phrase."""
 
 from __future__ import annotations
 
