@@ -8,7 +8,8 @@ from typing import Any, cast
 import msgspec
 
 from . import nodes
-from .entries import EntryBuilder, as_data
+from .data import as_data
+from .entries import EntryBuilder
 from .errors import Source, SyntaxProblem
 from .nodes import Span
 from .tokens import Token, join
@@ -314,7 +315,7 @@ class Builder(EntryBuilder):
             key = statement.key if type(statement) is nodes.Entry else None
             key = statement.name if type(statement) is nodes.Section and statement.label is None else key
             if key in special:
-                special[key] = as_data(self, statement)
+                special[key] = as_data(statement)
             else:
                 groups.get(type(statement), others).append(statement)
         handlers, functions = _entry_points(groups[nodes.Handler], groups[nodes.Function])

@@ -9,6 +9,7 @@ from typing import Any, cast
 import msgspec
 
 from . import nodes
+from .data import as_data, symbolic, unsymbolic
 from .errors import SyntaxProblem
 from .expression_builder import ExpressionBuilder
 from .tokens import Token, join
@@ -99,7 +100,7 @@ class EntryBuilder(ExpressionBuilder):
 
     def _record(self, entry: nodes.Entry, key: Token) -> nodes.Stmt:
         """`limits:` with deeper lines: data bound to the name."""
-        return nodes.Assign(entry.span, nodes.Name(key.span, entry.key), "=", as_data(self, entry), None, None, True)
+        return nodes.Assign(entry.span, nodes.Name(key.span, entry.key), "=", as_data(entry), None, None, True)
 
     def _goal(self, entry: nodes.Entry) -> nodes.Stmt:
         value: Any = entry.value
@@ -269,10 +270,10 @@ class EntryBuilder(ExpressionBuilder):
         span = join(c[0].span, slots[-1].span)
         first = slots[0]
         if type(first) is nodes.SlotExpr:
-            value = _unsymbolic(first.value)
+            value = unsymbolic(first.value)
             if type(value) in (nodes.Call, nodes.MethodCall):
                 if block is not None:
-                    rest = (nodes.SlotExpr(block.span, as_data(self, nodes.Entry(span, "", None, block))),)
+                    rest = (nodes.SlotExpr(block.span, as_data(nodes.Entry(span, "", None, block))),)
                     return nodes.CallStmt(span, value, (*slots[1:], *rest), text)
                 return nodes.CallStmt(span, value, tuple(slots[1:]), text)
             arrows = [slot for slot in slots[1:] if type(slot) is nodes.SlotArrow]
@@ -302,7 +303,7 @@ class EntryBuilder(ExpressionBuilder):
                     "AE106", "this cannot be awaited", slot.span.start, slot.span.end,
                     expected=("await a, b", 'await event "name" for 5m'),
                 )  # fmt: skip
-            values.append(_unsymbolic(slot.value))
+            values.append(unsymbolic(slot.value))
         return nodes.AwaitValues(span, tuple(values))
 
     def item(self, c: Children) -> nodes.Stmt:
@@ -314,95 +315,6 @@ class EntryBuilder(ExpressionBuilder):
         last = block or content or token
         number = int(token.text) if token.text.isdecimal() and len(token.text) < 10 else None
         return nodes.Item(join(token.span, last.span), content, block, number)
-
-
-# ---------------------------------------------------------------- symbols and data
-
-
-def symbolic(value: Any) -> Any:
-    """The value with bare names as symbols, where it stands as a whole or as element of a list (section 7)."""
-    if type(value) is nodes.Name:
-        return value if value.sigil else nodes.Name(value.span, value.name, "symbol")
-    if type(value) is nodes.ListExpr and any(type(e) in (nodes.Name, nodes.ListExpr) for e in value.elements):
-        return nodes.ListExpr(value.span, tuple(symbolic(element) for element in value.elements))
-    return value
-
-
-def _unsymbolic(value: nodes.Expr) -> nodes.Expr:
-    if type(value) is nodes.Name and value.role == "symbol":
-        return nodes.Name(value.span, value.name, "value")
-    return value
-
-
-def as_data(builder: EntryBuilder, statement: nodes.Stmt) -> nodes.Expr:
-    """An entry or section with its deeper lines as one expression: a dict of its entries, or a list of its items."""
-    work: list[tuple[Any, list[Any]]] = [(statement, [])]
-    order: list[tuple[Any, list[Any]]] = []
-    while work:
-        node, parts = work.pop()
-        order.append((node, parts))
-        for child in _children(builder, node):
-            inner: list[Any] = []
-            parts.append((child, inner))
-            work.append((child, inner))
-    built: dict[int, nodes.Expr] = {}
-    for node, parts in reversed(order):
-        built[id(node)] = _datum(node, [(child, built[id(child)]) for child, _ in parts])
-    return built[id(statement)]
-
-
-def _children(builder: EntryBuilder, node: Any) -> list[Any]:
-    body = getattr(node, "body", None)
-    children = list(body.body) if body is not None else []
-    content = node.content if type(node) is nodes.Item else None
-    if type(content) is nodes.Section or (type(content) is nodes.Entry and content.key):
-        children.insert(0, content)
-    for child in children:
-        if type(child) not in (nodes.Entry, nodes.Item, nodes.Section):
-            raise SyntaxProblem(
-                "AE106", "only entries and items stand in data", child.span.start, child.span.end,
-                expected=("key: value", "- item"),
-            )  # fmt: skip
-    return children
-
-
-def _datum(node: Any, children: list[tuple[Any, nodes.Expr]]) -> nodes.Expr:
-    span = node.span
-    if children and any(type(child) is nodes.Item for child, _ in children):
-        return nodes.ListExpr(span, tuple(value for _, value in children))
-    if children:
-        pairs = []
-        for child, value in children:
-            key = child.key if type(child) is nodes.Entry else child.name
-            pairs.append(nodes.Pair(child.span, nodes.Text(child.span, key), value))
-        return nodes.DictExpr(span, tuple(pairs))
-    if type(node) is nodes.Section:
-        return nodes.DictExpr(span, ())
-    return _scalar(node)
-
-
-def _scalar(node: Any) -> nodes.Expr:
-    value = node.value if type(node) is nodes.Entry else node.content
-    if type(value) is nodes.Entry:
-        value = value.value
-    if type(value) is nodes.ExprStmt:
-        return cast(nodes.Expr, symbolic(value.value))
-    if type(value) is nodes.VerbStmt:
-        words = f"{value.phrase.verb} {value.phrase.text}".strip()
-        return nodes.Text(value.span, words, True)
-    if type(value) is nodes.TextPhrase:
-        return nodes.Text(value.span, value.text, True)
-    if type(value) is nodes.BareComparison:
-        pairs = (
-            nodes.Pair(value.span, nodes.Text(value.span, "op"), nodes.Text(value.span, value.op)),
-            nodes.Pair(value.span, nodes.Text(value.span, "value"), value.value),
-        )
-        return nodes.DictExpr(value.span, pairs)
-    if value is None:
-        return nodes.Null(node.span)
-    if type(value) in nodes.EntryValue.__args__:  # type: ignore[attr-defined]
-        return cast(nodes.Expr, value)
-    raise SyntaxProblem("AE106", "a value is expected in data", node.span.start, node.span.end)
 
 
 # ---------------------------------------------------------------- single verbs
@@ -450,7 +362,7 @@ def _wait(span: nodes.Span, phrase: nodes.VerbPhrase) -> nodes.Stmt:
     if type(first) is not nodes.SlotExpr:
         raise SyntaxProblem("AE106", "a duration is missing", span.start, span.end, expected=("wait 5", "wait 2 hours"))
     if len(phrase.slots) == 1:
-        return nodes.Wait(span, _unsymbolic(first.value))
+        return nodes.Wait(span, unsymbolic(first.value))
     return nodes.Wait(span, nodes.Text(span, phrase.text, True))
 
 
