@@ -84,13 +84,13 @@ def _children(node: Any) -> list[Any]:
         children.insert(0, content)
     elif children and (content is not None or (type(node) is nodes.Entry and node.value is not None)):
         raise SyntaxProblem(
-            "AE402", "in data an entry has a value or deeper lines, not both", children[0].span.start,
+            "AE125", "in data an entry has a value or deeper lines, not both", children[0].span.start,
             children[0].span.end, expected=("end of line",), kind="check",
         )  # fmt: skip
     for child in children:
         if type(child) not in (nodes.Entry, nodes.Item, nodes.Section):
             raise SyntaxProblem(
-                "AE402", "only entries and items stand in data", child.span.start, child.span.end,
+                "AE125", "only entries and items stand in data", child.span.start, child.span.end,
                 expected=("key: value", "- item"), kind="check",
             )  # fmt: skip
     return children
@@ -102,8 +102,7 @@ def _datum(node: Any, children: list[tuple[Any, nodes.Expr]]) -> nodes.Expr:
     if items and items < len(children):
         odd = next(child for child, _ in children if type(child) is not nodes.Item)
         raise SyntaxProblem(
-            "AE402", "entries and items cannot be mixed in data", odd.span.start, odd.span.end, expected=("- item",),
-            kind="check",
+            "AE125", "entries and items cannot be mixed in data", odd.span.start, odd.span.end, expected=("- item",),
         )  # fmt: skip
     if items:
         return nodes.ListExpr(span, tuple(value for _, value in children))
@@ -140,7 +139,7 @@ def _scalar(node: Any) -> nodes.Expr:
     if type(value) in _VALUES:
         return cast(nodes.Expr, value)
     raise SyntaxProblem(
-        "AE402", "a value is expected in data", node.span.start, node.span.end, expected=("a value",), kind="check"
+        "AE125", "a value is expected in data", node.span.start, node.span.end, expected=("a value",)
     )
 
 
