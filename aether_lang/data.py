@@ -138,9 +138,7 @@ def _scalar(node: Any) -> nodes.Expr:
         return nodes.Null(node.span)
     if type(value) in _VALUES:
         return cast(nodes.Expr, value)
-    raise SyntaxProblem(
-        "AE125", "a value is expected in data", node.span.start, node.span.end, expected=("a value",)
-    )
+    raise SyntaxProblem("AE125", "a value is expected in data", node.span.start, node.span.end, expected=("a value",))
 
 
 __all__ = ["as_data", "dotted_texts", "dotted_word", "settled", "symbolic", "unsymbolic"]

@@ -307,7 +307,9 @@ def _with_arguments(call: nodes.Expr, given: nodes.Expr) -> nodes.Expr:
     elif type(given) is nodes.ListExpr:
         for element in given.elements:
             spread = type(element) is nodes.Spread
-            args.append(nodes.Arg(element.span, element.value if type(element) is nodes.Spread else element, None, spread))
+            args.append(
+                nodes.Arg(element.span, element.value if type(element) is nodes.Spread else element, None, spread)
+            )
     else:
         args.append(nodes.Arg(given.span, given))
     if type(call) is nodes.Field:
