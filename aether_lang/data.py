@@ -1,4 +1,4 @@
-"""Entries as data: what `limits:` with its deeper lines, a record behind a dash or a sub-section is as one expression."""
+"""Entries as data: `limits:` with its deeper lines, a record behind a dash or a sub-section, as one expression."""
 
 from __future__ import annotations
 
@@ -30,6 +30,13 @@ def unsymbolic(value: nodes.Expr) -> nodes.Expr:
     return value
 
 
+def key_span(node: nodes.Entry | nodes.Section, key: str) -> nodes.Span:
+    """Where the key of an entry stands."""
+    span = node.span
+    size = len(key) + (2 if isinstance(node, nodes.Entry) and node.quoted else 0)
+    return nodes.Span(span.line, span.column, span.line, span.column + size, span.start, span.start + size)
+
+
 def settled(entry: nodes.Entry) -> nodes.Entry:
     """The entry with its deeper lines as its value; words of capabilities (`memory.read`) as texts."""
     value = as_data(entry)
@@ -41,7 +48,11 @@ def settled(entry: nodes.Entry) -> nodes.Entry:
 def dotted_texts(value: Any) -> Any:
     """The words of a list of capabilities as texts: `[memory.read, log]` names no variables."""
     if type(value) is nodes.ListExpr:
-        return nodes.ListExpr(value.span, tuple(dotted_texts(element) for element in value.elements))
+        return nodes.ListExpr(value.span, tuple(_word_as_text(element) for element in value.elements))
+    return _word_as_text(value)
+
+
+def _word_as_text(value: Any) -> Any:
     word = dotted_word(value)
     return value if word is None else nodes.Text(value.span, word, True)
 
@@ -85,13 +96,13 @@ def _children(node: Any) -> list[Any]:
     elif children and (content is not None or (type(node) is nodes.Entry and node.value is not None)):
         raise SyntaxProblem(
             "AE125", "in data an entry has a value or deeper lines, not both", children[0].span.start,
-            children[0].span.end, expected=("end of line",), kind="check",
+            children[0].span.end, expected=("end of line",),
         )  # fmt: skip
     for child in children:
         if type(child) not in (nodes.Entry, nodes.Item, nodes.Section):
             raise SyntaxProblem(
                 "AE125", "only entries and items stand in data", child.span.start, child.span.end,
-                expected=("key: value", "- item"), kind="check",
+                expected=("key: value", "- item"),
             )  # fmt: skip
     return children
 
@@ -110,7 +121,7 @@ def _datum(node: Any, children: list[tuple[Any, nodes.Expr]]) -> nodes.Expr:
         pairs = []
         for child, value in children:
             key = child.key if type(child) is nodes.Entry else child.name
-            pairs.append(nodes.Pair(child.span, nodes.Text(child.span, key), value))
+            pairs.append(nodes.Pair(child.span, nodes.Text(key_span(child, key), key), value))
         return nodes.DictExpr(span, tuple(pairs))
     if type(node) is nodes.Section:
         return nodes.DictExpr(span, ())
@@ -141,4 +152,4 @@ def _scalar(node: Any) -> nodes.Expr:
     raise SyntaxProblem("AE125", "a value is expected in data", node.span.start, node.span.end, expected=("a value",))
 
 
-__all__ = ["as_data", "dotted_texts", "dotted_word", "settled", "symbolic", "unsymbolic"]
+__all__ = ["as_data", "dotted_texts", "dotted_word", "key_span", "settled", "symbolic", "unsymbolic"]

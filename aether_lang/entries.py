@@ -9,9 +9,12 @@ from typing import Any, cast
 import msgspec
 
 from . import nodes
-from .data import as_data, symbolic, unsymbolic
+from .data import as_data, key_span, symbolic, unsymbolic
 from .errors import SyntaxProblem
 from .expression_builder import ExpressionBuilder
+from .intents import INTENT_BLOCKS, intent
+from .layout import DATA
+from .manifests import Manifests
 from .tokens import Token, join
 from .words import VERBS
 
@@ -24,6 +27,8 @@ _EVENT_WORDS = ("event", "approval")
 class EntryBuilder(ExpressionBuilder):
     """Builds entries, items, phrases and verb statements."""
 
+    manifests: Manifests
+
     # ------------------------------------------------------------ entries
 
     def entry(self, c: Children) -> nodes.Stmt:
@@ -35,11 +40,16 @@ class EntryBuilder(ExpressionBuilder):
         span = join(key.span, last.span)
         kind, _, item = key.data
         plain = nodes.Entry(span, self.key_text(key), value, block, key.type == "STRING" or key.text[:1] in "\"'")
-        if kind in ("data", "declaration") or item or plain.quoted or not key.text[:1].isidentifier():
+        if kind in DATA or kind == "declaration" or item or plain.quoted or not key.text[:1].isidentifier():
             return plain
         if kind == "command" and key.text in ("input", "inputs", "output", "outputs"):
             return plain
-        return self._in_code(plain, key)
+        return self.in_code(plain)
+
+    def entry_in_entry(self, c: Children) -> nodes.Stmt:
+        """`policy: strict: true`: a block of one entry."""
+        inner = self.entry([c[1], c[2]])
+        return self.entry([c[0], nodes.Block(inner.span, (inner,))])
 
     def entry_raw(self, c: Children) -> nodes.Stmt:
         key, raw, options = c[0], c[1], c[2]
@@ -48,7 +58,7 @@ class EntryBuilder(ExpressionBuilder):
         last = block or (options[-1][1] if options else raw)
         span = join(key.span, last.span)
         kind, _, item = key.data
-        if key.text != "goal" or kind in ("data", "declaration") or item:
+        if key.text != "goal" or kind in DATA or kind == "declaration" or item:
             entry = nodes.Entry(span, self.key_text(key), title, block)
             if kind == "code" and not item and key.type != "STRING" and key.text != "goal":
                 return nodes.Assign(span, nodes.Name(key.span, key.text), "=", title, None, None, True)
@@ -69,11 +79,13 @@ class EntryBuilder(ExpressionBuilder):
             return value.value
         return token.text
 
-    def _in_code(self, entry: nodes.Entry, key: Token) -> nodes.Stmt:
+    def in_code(self, entry: nodes.Entry) -> nodes.Stmt:
         """What an entry at statement level means."""
         name, value, body = entry.key, entry.value, entry.body
         if name == "meta" and body is None and value is not None:
             return self._plugin_line(entry)
+        if name in INTENT_BLOCKS:
+            return self._intent(entry)
         if name == "goal" and value is not None:
             return self._goal(entry)
         if name == "plugin" and value is not None and body is None:
@@ -82,25 +94,56 @@ class EntryBuilder(ExpressionBuilder):
             return self._command(entry, body)
         if name in _FLAGS and body is None and value is not None:
             return self._flag(entry)
-        if name in VERBS:
-            return self._verb_entry(entry, key)
+        listed = body is not None and value is None and all(type(each) is nodes.Item for each in body.body)
+        if name in VERBS and not listed:
+            return self._verb_entry(entry)
         if body is not None:
-            return self._record(entry, key)
+            return self._record(entry)
         if type(value) is nodes.BareComparison:
             raise SyntaxProblem(
                 "AE125", "a bare comparison is data, not a value", value.span.start, value.span.end,
                 expected=("an expression",),
             )  # fmt: skip
-        target = nodes.Name(key.span, name)
+        target = nodes.Name(key_span(entry, entry.key), name)
         if value is None:
-            value = nodes.Null(key.span)
+            value = nodes.Null(target.span)
         if type(value) is nodes.TextPhrase:
             value = nodes.Text(value.span, value.text, True)
         return nodes.Assign(entry.span, target, "=", cast(nodes.Expr, value), None, None, True)
 
-    def _record(self, entry: nodes.Entry, key: Token) -> nodes.Stmt:
-        """`limits:` with deeper lines: data bound to the name."""
-        return nodes.Assign(entry.span, nodes.Name(key.span, entry.key), "=", as_data(entry), None, None, True)
+    def _intent(self, entry: nodes.Entry) -> nodes.Stmt:
+        """`policy:` and its like with deeper lines, or with none, which is an empty block."""
+        if entry.value is not None:
+            raise SyntaxProblem(
+                "AE402", f"`{entry.key}:` takes deeper lines", entry.value.span.start, entry.value.span.end,
+                expected=("end of line",), kind="check",
+            )  # fmt: skip
+        block = entry.body or nodes.Block(entry.span, ())
+        return intent(self, entry.key, None, entry.span, block)
+
+    def _record(self, entry: nodes.Entry) -> nodes.Stmt:
+        """`limits:` with deeper lines: a manifest, or data bound to the name."""
+        if entry.value is not None:
+            assert entry.body is not None
+            raise SyntaxProblem("AE104", "unexpected indent", entry.body.span.start, entry.body.span.start + 1)
+        found = self.manifests.read(entry)
+        if found is not None:
+            return found
+        return nodes.Assign(
+            entry.span, nodes.Name(key_span(entry, entry.key), entry.key), "=", as_data(entry), None, None, True
+        )
+
+    def expression_in(self, text: nodes.Text) -> nodes.Expr:
+        """The expression that a quoted text holds, with its places in the script."""
+        quoted = self.source.text[text.span.start : text.span.end]
+        at = quoted.find(text.value)
+        if at < 1 or not text.value.strip():
+            raise SyntaxProblem(
+                "AE405", "this text stands for an expression, which cannot be read out of it", text.span.start,
+                text.span.end, suggestion="write it without backslashes, in the other kind of quotes", kind="check",
+            )  # fmt: skip
+        start = text.span.start + at
+        return self.parse_expression(start, start + len(text.value))
 
     def _goal(self, entry: nodes.Entry) -> nodes.Stmt:
         value: Any = entry.value
@@ -140,7 +183,7 @@ class EntryBuilder(ExpressionBuilder):
         text = self.source.text[value.span.start : value.span.end]
         return nodes.PluginLine(entry.span, value, (), text)
 
-    def _verb_entry(self, entry: nodes.Entry, key: Token) -> nodes.Stmt:
+    def _verb_entry(self, entry: nodes.Entry) -> nodes.Stmt:
         """`log: "x"`, `recall: words from today`, `wait: 5`."""
         value: Any = entry.value
         slots: tuple[nodes.Slot, ...] = ()

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import msgspec
 
 from . import nodes
-from .data import as_data, settled
+from .data import as_data, dotted_texts, settled
 from .errors import SyntaxProblem
 from .nodes import Span
 
@@ -89,11 +89,11 @@ def _value(statement: Any) -> nodes.Expr | None:
 
 
 def _transaction(builder: _Builder, span: Span, block: nodes.Block) -> nodes.Stmt:
-    body = tuple(_undashed(builder, statement) for statement in block.body)
+    body = tuple(undashed(builder, statement) for statement in block.body)
     return nodes.Transaction(span, nodes.Block(block.span, body))
 
 
-def _undashed(builder: _Builder, statement: nodes.Stmt) -> nodes.Stmt:
+def undashed(builder: _Builder, statement: nodes.Stmt) -> nodes.Stmt:
     """The statement behind a dash, as if no dash stood there."""
     if type(statement) is not nodes.Item:
         return statement
@@ -119,7 +119,7 @@ def _on_error(builder: _Builder, span: Span, block: nodes.Block) -> nodes.Stmt:
         elif type(statement) is nodes.Entry and groups and statement.key in ("do", "retry", "then"):
             groups[-1].append(statement)
         elif type(statement) is nodes.Item and not groups:
-            actions.append(_undashed(builder, statement))
+            actions.append(undashed(builder, statement))
         else:
             raise _problem("only rules stand in `on_error`", statement.span, ("- when: Type", "do: call(..)"))
     if actions and groups:
@@ -181,13 +181,15 @@ def _matched(entry: nodes.Entry) -> tuple[tuple[str, ...], str | None]:
 def _actions(builder: _Builder, entry: nodes.Entry) -> list[nodes.Stmt]:
     value: Any = entry.value
     if entry.body is not None and value is None:
-        return [_undashed(builder, statement) for statement in entry.body.body]
+        return [undashed(builder, statement) for statement in entry.body.body]
     if entry.body is None and type(value) is nodes.VerbPhrase and value.verb:
         return [nodes.VerbStmt(value.span, value)]
-    if entry.body is None and isinstance(value, nodes.Node) and type(value) not in (
-        nodes.TextPhrase, nodes.BareComparison, nodes.Text,
-    ):  # fmt: skip
-        plain = nodes.Name(value.span, value.name) if type(value) is nodes.Name else value
+    if (
+        entry.body is None
+        and value is not None
+        and not isinstance(value, nodes.TextPhrase | nodes.BareComparison | nodes.Text)
+    ):
+        plain = nodes.Name(value.span, value.name) if isinstance(value, nodes.Name) else value
         return [nodes.ExprStmt(value.span, plain)]
     raise _problem("`do` holds what is done", entry.span, ("do: call(..)", "- call(..)"))
 
@@ -213,7 +215,7 @@ def _workflow(span: Span, label: str | None, block: nodes.Block) -> nodes.Workfl
 
 def _steps(entry: nodes.Entry) -> tuple[nodes.WorkflowStep, ...]:
     if type(entry.value) is nodes.ListExpr and entry.body is None:
-        elements = [element for element in entry.value.elements if type(element) is not nodes.Spread]
+        elements = [element for element in entry.value.elements if not isinstance(element, nodes.Spread)]
         return tuple(nodes.WorkflowStep(e.span, _called(e), None, None, None, None, None) for e in elements)
     if entry.value is not None or entry.body is None:
         raise _problem("`steps:` takes one dash for each step", entry.span, ("- name", "- call(..) as x"))
@@ -306,10 +308,10 @@ def _with_arguments(call: nodes.Expr, given: nodes.Expr) -> nodes.Expr:
             args.append(nodes.Arg(pair.span, pair.value, key, pair.key is None))
     elif type(given) is nodes.ListExpr:
         for element in given.elements:
-            spread = type(element) is nodes.Spread
-            args.append(
-                nodes.Arg(element.span, element.value if type(element) is nodes.Spread else element, None, spread)
-            )
+            if isinstance(element, nodes.Spread):
+                args.append(nodes.Arg(element.span, element.value, None, True))
+            else:
+                args.append(nodes.Arg(element.span, element))
     else:
         args.append(nodes.Arg(given.span, given))
     if type(call) is nodes.Field:
@@ -325,7 +327,9 @@ def _dotted(span: Span, parts: list[str]) -> nodes.Expr:
 
 
 def _problem(message: str, span: Span, expected: tuple[str, ...], code: str = "AE402") -> SyntaxProblem:
-    return SyntaxProblem(code, message, span.start, span.end, expected=expected)
+    return SyntaxProblem(
+        code, message, span.start, span.end, expected=expected, kind="syntax" if code < "AE2" else "check"
+    )
 
 
 _BLOCKS: dict[str, Callable[[_Builder, Span, nodes.Block], nodes.Stmt]] = {

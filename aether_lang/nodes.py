@@ -878,8 +878,8 @@ class ManifestStep(Node, frozen=True):
 
 
 class Manifest(Node, frozen=True):
-    """`steps:` and its like: dash records of which at least one is a step. `data` is the whole as `manifest()` reads it,
-    with calls as text; `steps` are the records that are steps, in order."""
+    """`steps:` and its like: dash records of which at least one is a step. `data` is the whole as `manifest()` reads
+    it, with calls as text; `steps` are the records that are steps, in order."""
 
     key: str
     data: Expr
