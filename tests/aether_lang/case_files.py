@@ -3,7 +3,7 @@
 - `# section: 3.1, 24`: the sections of the language reference that the case is about.
 - `# expect: SHAPE`: one for each statement at the top, in the notation of `shapes`.
 - `# expect: CODE line:column message; hint: suggestion`: one for each finding. With `# checked` the findings of the
-  checker follow, as `# expect: check: CODE ..`.
+  checker follow, as `# expect: check: CODE ..`; notes on style are listed only where `# style` stands.
 - `# only: top`, or `top, braces`: the surroundings in which the case has its meaning; all three where nothing is said.
 
 A line that begins with `#   ` goes on with the expectation before it."""
@@ -21,6 +21,7 @@ from aether_lang.errors import Diagnostic
 from aether_lang.parser import parse_with_warnings
 from tests.aether_lang.shapes import shape
 
+_LONG_QUOTES = tuple(prefix + quotes for prefix in ("", "r", "f") for quotes in ('"""', "'''"))
 CASES = Path(__file__).parents[1] / "cases"
 SURROUNDINGS = ("top", "braces", "indentation")
 SECTIONS = (
@@ -40,6 +41,7 @@ class Case:
     expected: list[str] = field(default_factory=list)
     only: tuple[str, ...] = SURROUNDINGS
     checked: bool = False
+    style: bool = False
 
 
 @cache
@@ -62,6 +64,8 @@ def read(path: Path) -> Case:
             case.only = tuple(part.strip() for part in line.removeprefix("# only: ").split(","))
         elif line.strip() == "# checked":
             case.checked = True
+        elif line.strip() == "# style":
+            case.style = True
     unknown = set(case.sections) - set(SECTIONS)
     if not case.sections or unknown or set(case.only) - set(SURROUNDINGS):
         raise ValueError(f"{path.name} must say its sections and surroundings; unknown: {sorted(unknown)}")
@@ -75,8 +79,10 @@ def all_cases() -> list[Case]:
 
 def said(finding: Diagnostic) -> str:
     """A finding in one line."""
-    hint = f"; hint: {finding.suggestion}" if finding.suggestion else ""
-    return " ".join(f"{finding.code} {finding.line}:{finding.column} {finding.message}{hint}".split())
+    parts = [f"{finding.code} {finding.line}:{finding.column} {finding.message}"]
+    parts += [f"hint: {finding.suggestion}"] if finding.suggestion else []
+    parts += [f"line {other.line}: {other.message}" for other in finding.related]
+    return " ".join("; ".join(parts).split())
 
 
 def found(case: Case, text: str | None = None) -> list[str]:
@@ -87,9 +93,10 @@ def found(case: Case, text: str | None = None) -> list[str]:
     except AetherError as error:
         return [said(finding) for finding in error.diagnostics]
     lines = [" ".join(shape(statement).split()) for statement in module.body]
+    warnings = [warning for warning in warnings if case.style or not warning.code.startswith("AS")]
     lines += [said(warning) for warning in sorted(warnings, key=lambda warning: (warning.line, warning.column))]
     if case.checked:
-        beyond = [finding for finding in check(module) if finding not in warnings]
+        beyond = [finding for finding in check(module) if case.style or not finding.code.startswith("AS")]
         lines += ["check: " + said(finding) for finding in beyond]
     return lines
 
@@ -114,7 +121,8 @@ def _lines_in_strings(module: nodes.Module) -> set[int]:
         if isinstance(value, tuple):
             work += value
         elif isinstance(value, nodes.Node):
-            if isinstance(value, (nodes.Text, nodes.TextTemplate)) and not getattr(value, "raw", False):
+            quoted = module.source[value.span.start :].startswith(_LONG_QUOTES)
+            if isinstance(value, (nodes.Text, nodes.TextTemplate)) and quoted:
                 inside |= set(range(value.span.line + 1, value.span.end_line + 1))
             work += [getattr(value, name) for name in value.__struct_fields__]
     return inside
@@ -131,4 +139,4 @@ def coverage() -> dict[str, list[str]]:
 
 def is_finding(line: str) -> bool:
     """Is this expectation an error or a warning?"""
-    return re.match(r"(?:check: )?A[EW][0-9]{3} ", line) is not None
+    return re.match(r"(?:check: )?A[EWS][0-9]{3} ", line) is not None

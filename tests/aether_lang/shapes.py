@@ -48,6 +48,7 @@ def shape(node: Any) -> str:
 def text(value: str) -> str:
     """A string in quotes, on one line, with every blank of several side by side to be seen."""
     quoted = json.dumps(value, ensure_ascii=False)
+    quoted = "".join(character if character.isprintable() else f"\\u{ord(character):04X}" for character in quoted)
     return re.sub(r" {2,}", lambda found: r"\_" * len(found[0]), quoted)
 
 
