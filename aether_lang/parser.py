@@ -117,7 +117,7 @@ class _Grammar:
         except self.unexpected as error:
             found = error.token
             if found.type == "$END":
-                found = found.retyped("CLOSING")
+                found = found.retyped("CLOSING" if source.text[end : end + 1] == "}" else "QUOTE")
             raise explain(source, found, error.expected, None) from None
 
 

@@ -193,17 +193,27 @@ class Refiner:
         following = tokens[at + 1] if at + 1 < end else None
         behind = tokens[at + 2] if at + 2 < end else None
         if word == "based" and following is not None and following.text == "on" and behind is not None:
+            self._after_comma()
             self.out.append(token.retyped("PREP", "based_on"))
             return self._slot(at + 2)
         if word in PREPOSITIONS and following is not None and self._begins_slot(following, behind):
+            self._after_comma()
             self.out.append(token.retyped("PREP", word))
             return self._slot(at + 1)
         if word in GUARDS and following is not None and not (word == "if" and self._has_else(at)):
+            self._after_comma()
             return self._guard(token, at, end)
         if following is not None and following.type in (":", "=") and not self.questions:
+            self._after_comma()
             self.out.append(token.retyped("SLOTKEY"))
             return self._slot(at + 2)
         return 0
+
+    def _after_comma(self) -> None:
+        """A slot that begins with a word of its own needs no mark between it and the slot before."""
+        out = self.out
+        if len(out) > 1 and out[-1].type == "JUXT" and out[-2].type != "JUXT":
+            out.pop()
 
     def _slot(self, at: int) -> int:
         self.after = False
@@ -227,6 +237,11 @@ class Refiner:
         rest = self.tokens[at + 1 : end]
         if token.text == "where" and rest and rest[0].type == ":":
             rest = rest[1:]  # `recall x from w where: cond`
+        if token.text == "where":
+            arrow = next((i for i in top_level(rest) if rest[i].type == "->"), None)
+            if arrow is not None:
+                end -= len(rest) - arrow
+                rest = rest[:arrow]
         prose = token.text == "where" and has_juxtaposition(rest)
         if self.guards == MOST_GUARDS:
             raise SyntaxProblem(
