@@ -217,7 +217,7 @@ class Builder(EntryBuilder):
         span = join(c[0].span, slots[-1].span)
         first = slots[0]
         path = _module_path(first.value) if type(first) is nodes.SlotExpr else None
-        if path is None or len(slots) > 2:
+        if path is None or len(slots) > 2 or (len(slots) == 2 and type(slots[1]) is nodes.SlotExpr):
             raise SyntaxProblem(
                 "AE118", "this import cannot be read", span.start, span.end,
                 expected=('import "a/b" as u', "import a/b"),

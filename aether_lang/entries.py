@@ -11,8 +11,8 @@ import msgspec
 from . import nodes
 from .errors import SyntaxProblem
 from .expression_builder import ExpressionBuilder
-from .tokens import Token, join
-from .words import VERBS
+from .tokens import TRIES, Token, join
+from .words import RESERVED, VERBS
 
 Children = list[Any]
 
@@ -90,6 +90,8 @@ class EntryBuilder(ExpressionBuilder):
                 "AE125", "a bare comparison is data, not a value", value.span.start, value.span.end,
                 expected=("an expression",),
             )  # fmt: skip
+        if name in RESERVED:
+            raise _reserved(key)
         target = nodes.Name(key.span, name)
         if value is None:
             value = nodes.Null(key.span)
@@ -225,6 +227,10 @@ class EntryBuilder(ExpressionBuilder):
             if type(value) is nodes.Name and value.role == "symbol":
                 value = nodes.Name(value.span, value.name, "signal")
             return nodes.SlotGuard(span, c[0].text, value)
+        if c[0].text != "where":
+            place = slots[1].span
+            raise SyntaxProblem("AE106", "this cannot follow a condition", place.start, place.end,
+                                suggestion="an arrow stands before the guard")  # fmt: skip
         return nodes.SlotGuard(span, c[0].text, None, tuple(slots))
 
     def slot_arrow(self, c: Children) -> nodes.Slot:
@@ -406,6 +412,17 @@ def _scalar(node: Any) -> nodes.Expr:
 
 
 # ---------------------------------------------------------------- single verbs
+
+
+def _reserved(key: Token) -> SyntaxProblem:
+    """A key such as `else:` in code, where it would assign."""
+    partner = "`if`" if key.text in ("else", "elif") else "`try`" if key.text in TRIES else None
+    if partner is not None:
+        return SyntaxProblem("AE108", f"`{key.text}` without {partner}", key.span.start, key.span.end)
+    return SyntaxProblem(
+        "AE123", f"`{key.text}` is a keyword and cannot be assigned to", key.span.start, key.span.end,
+        suggestion=f"the body of `{key.text}` begins on the next line" if key.text == "try" else None,
+    )  # fmt: skip
 
 
 def _prefix(text: str) -> str:
