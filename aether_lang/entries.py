@@ -15,8 +15,8 @@ from .expression_builder import ExpressionBuilder
 from .intents import INTENT_BLOCKS, intent
 from .layout import DATA
 from .manifests import Manifests
-from .tokens import Token, join
-from .words import VERBS, verb_base
+from .tokens import TRIES, Token, join
+from .words import RESERVED, VERBS, verb_base
 
 Children = list[Any]
 
@@ -119,6 +119,8 @@ class EntryBuilder(ExpressionBuilder):
                 "AE125", "a bare comparison is data, not a value", value.span.start, value.span.end,
                 expected=("an expression",),
             )  # fmt: skip
+        if name in RESERVED:
+            raise _reserved(entry)
         target = nodes.Name(key_span(entry, entry.key), name)
         if value is None:
             value = nodes.Null(target.span)
@@ -289,6 +291,10 @@ class EntryBuilder(ExpressionBuilder):
         first = slots[0]
         if len(slots) == 1 and type(first) is nodes.SlotExpr:
             return nodes.SlotGuard(span, c[0].text, as_signal(first.value))
+        if c[0].text != "where":
+            place = slots[1].span
+            raise SyntaxProblem("AE106", "this cannot follow a condition", place.start, place.end,
+                                suggestion="an arrow stands before the guard")  # fmt: skip
         return nodes.SlotGuard(span, c[0].text, None, tuple(slots))
 
     def slot_arrow(self, c: Children) -> nodes.Slot:
@@ -397,6 +403,18 @@ class EntryBuilder(ExpressionBuilder):
 
 
 # ---------------------------------------------------------------- single verbs
+
+
+def _reserved(entry: nodes.Entry) -> SyntaxProblem:
+    """A key such as `else:` in code, where it would assign."""
+    word, place = entry.key, key_span(entry, entry.key)
+    partner = "`if`" if word in ("else", "elif") else "`try`" if word in TRIES else None
+    if partner is not None:
+        return SyntaxProblem("AE108", f"`{word}` without {partner}", place.start, place.end)
+    return SyntaxProblem(
+        "AE123", f"`{word}` is a keyword and cannot be assigned to", place.start, place.end,
+        suggestion=f"the body of `{word}` begins on the next line" if word == "try" else None,
+    )  # fmt: skip
 
 
 def _prefix(text: str) -> str:

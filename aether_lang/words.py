@@ -61,7 +61,7 @@ def nearest(word: str, candidates: frozenset[str] | dict[str, Verb] | set[str]) 
     """The candidate at an edit distance of at most two, the nearest first, then by the alphabet."""
     found = [(distance, candidate) for candidate in candidates if (distance := _distance(word, candidate)) <= 2]
     best = min(found, default=None)
-    return best[1] if best is not None and best[0] < len(word) else None
+    return best[1] if best is not None and best[0] + 1 < len(word) else None
 
 
 def _distance(left: str, right: str) -> int:
