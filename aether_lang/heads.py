@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .errors import SyntaxProblem
-from .layout import Block, Line
+from .layout import DATA, Block, Line
 from .lines import LineWriter
 from .refine import Refiner, has_juxtaposition, top_level
 from .tokens import TRIES, Token
@@ -141,7 +141,7 @@ class Heads(LineWriter):
         taken = self._for(line, rest) if word == "for" else self._head(line, rest, word, signal=signal)
         rest = rest[taken:]
         self._tail(line, rest)
-        if word == "if" and item is False and line.block.kind != "data" and self._bodiless(line):
+        if word == "if" and item is False and line.block.kind not in DATA and self._bodiless(line):
             raise self._missing(line)
         return True
 
@@ -197,7 +197,7 @@ class Heads(LineWriter):
             and not key
         ):
             return self._expression_branch(line, tokens, before)
-        if key and (kind in ("entry", "item") or line.block.kind == "data"):
+        if key and (kind in ("entry", "item") or line.block.kind in DATA):
             return False
         raise self._lonely(tokens[0])
 

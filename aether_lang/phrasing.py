@@ -173,6 +173,8 @@ class Phrasing(Heads):
             if type == "=>":
                 break
             if type in ASSIGN_OPS:
+                if first_juxtaposition(tokens[:at]) > 0:
+                    break
                 self._assign(line, tokens, at)
                 return
         foreign = _foreign(tokens)
