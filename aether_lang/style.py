@@ -26,20 +26,11 @@ def notes(source: Source, raw: list[Token], shaped: list[Token]) -> list[SyntaxP
     """What a script says in a way that the formatter would change: by its tokens as the scanner and as the shaper
     gave them. In time linear in their number."""
     found: list[SyntaxProblem] = []
-    guard: Token | None = None  # an `if` that has no block yet
+    text, look_of = source.text, _LOOKS.get
     for at, token in enumerate(shaped):
-        type = token.type
-        if type == "NEWLINE":
-            if guard is not None:
-                found.append(_at(guard, "AS120", "a guard `if` without a block"))
-                guard = None
-        elif type == "BEGIN":
-            guard = None
-        elif type == "IF":
-            guard = token
-        else:
-            look = _LOOKS.get(type)
-            note = look(source.text, shaped, at) if look is not None else None
+        look = look_of(token.type)
+        if look is not None:
+            note = look(text, shaped, at)
             if note is not None:
                 found.append(_at(token, *note))
     if "//" in source.text:
@@ -164,8 +155,14 @@ def _key(text: str, tokens: list[Token], at: int) -> _Note | None:
     return ("AS121", "`else` is a key of this record, no branch") if tokens[at].text == "else" else None
 
 
+def _guard(text: str, tokens: list[Token], at: int) -> _Note | None:
+    while tokens[at].type not in ("BEGIN", "NEWLINE"):
+        at += 1
+    return ("AS120", "a guard `if` without a block") if tokens[at].type == "NEWLINE" else None
+
+
 _LOOKS: Final[dict[str, Callable[[str, list[Token], int], _Note | None]]] = {
     "RAW": _raw, "HYPHWORD": _hyphens, "OP": _operator, "NOT": _operator, "CONST": _constant, "FN": _function,
     "COMMA": _comma, "DASH": _item, "CMPOP": _comparison, "ARGKEY": _argument, "CPAR": _bracket, "VERB": _verb,
-    "KEY": _key,
+    "KEY": _key, "IF": _guard,
 }  # fmt: skip
