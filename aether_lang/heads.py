@@ -64,6 +64,9 @@ class Heads(LineWriter):
         """The statement behind the colon of a head, as a block of one line."""
         if not tokens:
             return
+        if len(tokens) == 1 and tokens[0].type == "BLOCK":  # `case 1: { .. }`
+            self._block(line, tokens[0].data, tokens[0].span)
+            return
         block = Block(line.block, False, tokens[0].span)
         inner = Line(block, tokens[0], line.indent, None)
         inner.tokens = tokens

@@ -249,7 +249,7 @@ class _Layout:
 
     def _white(self, token: Token) -> str:
         start = token.span.start
-        white = self.source.text[start - token.span.column + 1 : start]
+        white = self.source.text[start - token.span.column + 1 : start].removeprefix("\ufeff")
         if "\t" in white and not self.warned_of_tabs:
             self.warned_of_tabs = True
             self.warn.append(

@@ -63,6 +63,7 @@ _CONTINUES = frozenset(
         "==", "!=", "<", ">", "<=", ">=", "+=", "-=", "*=", "/=", "%=", "...",
     }
 )  # fmt: skip
+_CONTINUING_WORDS = frozenset({"and", "or", "AND", "OR", "in", "is", "not"})
 _CONTINUED_BY = frozenset([".", "?.", "||", "&&", "??", "?", ":", "*", "/", "==", "+"])
 _HEADS = frozenset(
     [
@@ -83,11 +84,13 @@ _HEADS = frozenset(
         "function",
         "def",
         "define",
+        "export",
         "match",
     ]
 )
+_DECLARES = frozenset({"fn", "function", "def", "define", "export"})
 _KEYED = frozenset({"policy", "meta", "require"})
-_UNSHARED = frozenset({"else", "elif", "try", "catch", "except", "finally", "default", "case"})
+_UNSHARED = frozenset({"else", "elif", "try", "catch", "except", "finally", "case"})
 
 
 class _Frame:
@@ -250,8 +253,10 @@ class _Scanner:
             return False
         if last.type in _CONTINUES and not (last.type in ("-", "*", "...") and len(statement) == 1):
             return True
-        if last.type == "NAME" and last.text in ("and", "or") and len(statement) > 1 and statement[-2].type != ".":
-            return True
+        if last.type == "NAME" and last.text in _CONTINUING_WORDS and len(statement) > 1:
+            before = statement[-2]
+            if before.type not in (".", "?.") and (last.text != "not" or before.text == "is"):
+                return True
         if kind == "op":
             return _SYNONYMS.get(text, text) in _CONTINUED_BY and last.type != ":"
         if kind == "name" and text in ("and", "or"):
@@ -329,6 +334,11 @@ class _Scanner:
             and blank
             and self.text[end : end + 1] not in (" ", "\t", "\r", "\n", "")
         )
+
+    def _divides(self, op: str) -> bool:
+        """Is it the `/=` of an assignment: right behind the one name that the statement begins with?"""
+        statement = self.frames[-1].statement
+        return op == "/=" and len(statement) == 1 and statement[0].type == "NAME" and statement[0].text not in RESERVED
 
     # ------------------------------------------------------------ words
 
@@ -432,9 +442,9 @@ class _Scanner:
             self._open(op, start, blank)
         elif op in ")]}":
             self._close(op, start, blank)
-        elif op in ("/", "/=") and self._wants_operand(start, start + 1, blank):
+        elif op in ("/", "/=") and not self._divides(op) and self._wants_operand(start, start + 1, blank):
             self._regex(start, blank)
-        elif op == "." and self.text[end : end + 1].isdecimal() and not self._ends_operand(self.last):
+        elif op == "." and self.text[end : end + 1].isdecimal() and (blank or not self._ends_operand(self.last)):
             self._number(start, end, blank)
         elif op == ";":
             if self.frames[-1].kind != "block":
@@ -594,6 +604,8 @@ class _Scanner:
                 return decided
         if last.type == ":" and first.text in ("case", "default"):
             return True
+        if last.type == "?" and first.text in _DECLARES:
+            return True  # `fn f() -> int? {`
         return self._ends_operand(last)
 
     def _word_before_brace(self, statement: list[Token], first: Token, last: Token) -> bool | None:
