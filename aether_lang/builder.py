@@ -82,7 +82,7 @@ class Builder(EntryBuilder):
         names = tuple(token.text for token in c[1])
         if len(names) > 2:
             third = c[1][2].span
-            raise SyntaxProblem("AE106", "a loop takes one or two names", third.start, third.end)
+            raise SyntaxProblem("AE122", "a loop takes one or two names", third.start, third.end)
         return nodes.For(join(c[0].span, c[4].span), names, c[3], c[4])
 
     def while_stmt(self, c: Children) -> nodes.Stmt:
@@ -93,13 +93,13 @@ class Builder(EntryBuilder):
         for part in c[2].body:
             if type(part) is not _CaseStmt:
                 raise SyntaxProblem(
-                    "AE106", "only `case` and `default` stand in a match", part.span.start, part.span.end,
+                    "AE116", "only `case` and `default` stand in a match", part.span.start, part.span.end,
                     expected=("case", "default"),
                 )  # fmt: skip
             if isinstance(part.part, nodes.Case):
                 cases.append(part.part)
             elif default is not None:
-                raise SyntaxProblem("AE106", "a match has one `default`", part.span.start, part.span.end)
+                raise SyntaxProblem("AE116", "a match has one `default`", part.span.start, part.span.end)
             else:
                 default = part.part
         return nodes.Match(join(c[0].span, c[2].span), c[1], tuple(cases), default)
@@ -124,7 +124,7 @@ class Builder(EntryBuilder):
         if not catches and final is None:
             span = c[0].span
             raise SyntaxProblem(
-                "AE106", "`try` without `catch` and `finally`", span.start, span.end, expected=("catch", "finally")
+                "AE117", "`try` without `catch` and `finally`", span.start, span.end, expected=("catch", "finally")
             )
         last = final or catches[-1]
         return nodes.Try(join(c[0].span, last.span), c[1], tuple(catches), final)
@@ -173,14 +173,14 @@ class Builder(EntryBuilder):
         name, span = call.function.name, join(call.span, block.span)
         if name not in VERBS:
             raise SyntaxProblem(
-                "AE106", f"a block cannot stand behind the call of '{name}'", call.span.start, call.span.end,
+                "AE115", f"a block cannot stand behind the call of '{name}'", call.span.start, call.span.end,
                 expected=("end of line",), suggestion=f"to declare a function write `fn {name}(..)`",
             )  # fmt: skip
         if name == "goal":
             options = {arg.name: arg.value for arg in call.args if arg.name}
             titles = [arg.value for arg in call.args if not arg.name]
             if len(titles) != 1:
-                raise SyntaxProblem("AE106", "a goal has one title", call.span.start, call.span.end)
+                raise SyntaxProblem("AE127", "a goal has one title", call.span.start, call.span.end)
             return nodes.Goal(
                 span, titles[0], options.get("priority"), options.get("deadline"), options.get("metrics"), block
             )
@@ -207,7 +207,7 @@ class Builder(EntryBuilder):
         word = "const" if c[0].text == "const" else "let"
         if word == "const" and value is None:
             span = c[1].span
-            raise SyntaxProblem("AE106", "a constant needs a value", span.end, span.end + 1, expected=("'='",))
+            raise SyntaxProblem("AE123", "a constant needs a value", span.end, span.end + 1, expected=("'='",))
         return nodes.Assign(join(c[0].span, c[-1].span), target, "=", value, word, kind)  # type: ignore[arg-type]
 
     # ------------------------------------------------------------ modules
@@ -219,7 +219,7 @@ class Builder(EntryBuilder):
         path = _module_path(first.value) if type(first) is nodes.SlotExpr else None
         if path is None or len(slots) > 2:
             raise SyntaxProblem(
-                "AE106", "this import cannot be read", span.start, span.end,
+                "AE118", "this import cannot be read", span.start, span.end,
                 expected=('import "a/b" as u', "import a/b"),
             )  # fmt: skip
         name = _last_part(path)
@@ -227,7 +227,7 @@ class Builder(EntryBuilder):
             alias = slots[1]
             if type(alias) is not nodes.SlotPrep or alias.prep != "as" or type(alias.value) is not nodes.Name:
                 raise SyntaxProblem(
-                    "AE106", "a name is missing behind `as`", alias.span.start, alias.span.end, expected=("a name",)
+                    "AE118", "a name is missing behind `as`", alias.span.start, alias.span.end, expected=("a name",)
                 )
             name = alias.value.name
         return nodes.Use(span, path, name)
@@ -262,7 +262,7 @@ class Builder(EntryBuilder):
         if len(words) != 1:
             span = join(words[0].span, words[-1].span)
             raise SyntaxProblem(
-                "AE106", "this event cannot be read", span.start, span.end, expected=('on event "x"', "on x")
+                "AE127", "this event cannot be read", span.start, span.end, expected=('on event "x"', "on x")
             )
         event = self.key_text(words[0])
         return nodes.Handler(join(c[0].span, c[2].span), event, event, (), c[2], source)
@@ -274,7 +274,7 @@ class Builder(EntryBuilder):
         if len(slots) > 1 or type(first) is not nodes.SlotExpr:
             place = slots[-1].span
             raise SyntaxProblem(
-                "AE106", "`when` takes a handler name or a condition", place.start, place.end,
+                "AE127", "`when` takes a handler name or a condition", place.start, place.end,
                 expected=("name", "name(a, b)", "a condition"), suggestion="is an operator missing?",
             )  # fmt: skip
         head = first.value

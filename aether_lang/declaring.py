@@ -33,7 +33,7 @@ class Declaring(Phrasing):
         if word in ("break", "continue") and rest:
             if rest[0].type in ASSIGN_OPS or rest[0].type == ".":
                 return False
-            raise self._error("AE106", f"nothing may stand behind `{word}`", rest[0], expected=("end of line",))
+            raise self._error("AE115", f"nothing may stand behind `{word}`", rest[0], expected=("end of line",))
         line.kind = word
         line.out.append(tokens[0].retyped(word.upper()))
         if rest:
@@ -51,7 +51,7 @@ class Declaring(Phrasing):
     def _let(self, line: Line, tokens: list[Token], second: Token | None, item: bool) -> bool:
         if second is None or second.type not in ("NAME", "VAR"):
             if tokens[0].text == "let" and (second is None or second.type not in (":", "=", ".")):
-                raise self._error("AE106", "a name is missing behind `let`", second or tokens[0], expected=("a name",))
+                raise self._error("AE123", "a name is missing behind `let`", second or tokens[0], expected=("a name",))
             return False
         if tokens[0].text in ("const", "var") and len(tokens) > 2 and tokens[2].type not in ("=", ":"):
             return False
@@ -66,7 +66,7 @@ class Declaring(Phrasing):
             line.out.append(head[0])
             self._type(line, head[1:])
         elif equals is None and len(rest) > 1:
-            raise self._error("AE106", "'=' is missing", rest[1], expected=("'='", "end of line"))
+            raise self._error("AE123", "'=' is missing", rest[1], expected=("'='", "end of line"))
         else:
             self._refine(line, head)
         if equals is not None:
@@ -135,7 +135,7 @@ class Declaring(Phrasing):
             and tokens[1].text not in PREPOSITIONS
         ):
             place = tokens[2] if len(tokens) > 2 else tokens[1]
-            raise self._error("AE106", "a function needs its parameters in brackets", place, expected=("'('",))
+            raise self._error("AE121", "a function needs its parameters in brackets", place, expected=("'('",))
         return False
 
     def _export_list(self, line: Line, tokens: list[Token]) -> bool:
@@ -177,7 +177,7 @@ class Declaring(Phrasing):
             self._block(line, rest[0].data, rest[0].span)
             self._tail(line, rest[1:])
             return
-        raise self._error("AE106", "the body of the function is missing", rest[0], expected=("'{'", "':'"))
+        raise self._error("AE114", "the body of the function is missing", rest[0], expected=("'{'", "':'"))
 
     def _on(self, line: Line, tokens: list[Token]) -> bool:
         """`on x { }`, `on event "x":`, `on memory event "x":`."""
@@ -278,4 +278,4 @@ class Declaring(Phrasing):
             elif token.type == "RAW":
                 line.out.append(token)
             elif token.type != ":" or value[at - 1].type != "NAME":
-                raise self._error("AE106", "nothing may stand behind this text", token, expected=("end of line",))
+                raise self._error("AE115", "nothing may stand behind this text", token, expected=("end of line",))

@@ -64,7 +64,7 @@ class EntryBuilder(ExpressionBuilder):
         if token.text[:1] in "\"'" or token.text[:2] in ("r'", 'r"', "f'", 'f"'):
             value = self.string([Token("STRING", token.text, token.span, False, _prefix(token.text))])
             if type(value) is not nodes.Text:
-                raise SyntaxProblem("AE106", "a key cannot be computed here", token.span.start, token.span.end)
+                raise SyntaxProblem("AE125", "a key cannot be computed here", token.span.start, token.span.end)
             return value.value
         return token.text
 
@@ -87,7 +87,7 @@ class EntryBuilder(ExpressionBuilder):
             return self._record(entry, key)
         if type(value) is nodes.BareComparison:
             raise SyntaxProblem(
-                "AE106", "a bare comparison is data, not a value", value.span.start, value.span.end,
+                "AE125", "a bare comparison is data, not a value", value.span.start, value.span.end,
                 expected=("an expression",),
             )  # fmt: skip
         target = nodes.Name(key.span, name)
@@ -156,7 +156,7 @@ class EntryBuilder(ExpressionBuilder):
     def _command(self, entry: nodes.Entry, body: nodes.Block) -> nodes.Stmt:
         if type(entry.value) is not nodes.Text:
             raise SyntaxProblem(
-                "AE106", "a command is named by a text", entry.span.start, entry.span.end, expected=('command: "word"',)
+                "AE127", "a command is named by a text", entry.span.start, entry.span.end, expected=('command: "word"',)
             )
         inputs: list[nodes.Param] = []
         outputs: list[str] = []
@@ -283,7 +283,7 @@ class EntryBuilder(ExpressionBuilder):
         if verb == "":
             extra = slots[1].span
             raise SyntaxProblem(
-                "AE106", "this cannot follow an expression", extra.start, extra.end, expected=("-> x", "end of line")
+                "AE115", "this cannot follow an expression", extra.start, extra.end, expected=("-> x", "end of line")
             )
         phrase = nodes.TextPhrase(span, tuple(slots), text)
         return nodes.Entry(span, "", phrase, block)
@@ -299,7 +299,7 @@ class EntryBuilder(ExpressionBuilder):
         for slot in slots:
             if type(slot) is not nodes.SlotExpr:
                 raise SyntaxProblem(
-                    "AE106", "this cannot be awaited", slot.span.start, slot.span.end,
+                    "AE119", "this cannot be awaited", slot.span.start, slot.span.end,
                     expected=("await a, b", 'await event "name" for 5m'),
                 )  # fmt: skip
             values.append(_unsymbolic(slot.value))
@@ -360,7 +360,7 @@ def _children(builder: EntryBuilder, node: Any) -> list[Any]:
     for child in children:
         if type(child) not in (nodes.Entry, nodes.Item, nodes.Section):
             raise SyntaxProblem(
-                "AE106", "only entries and items stand in data", child.span.start, child.span.end,
+                "AE125", "only entries and items stand in data", child.span.start, child.span.end,
                 expected=("key: value", "- item"),
             )  # fmt: skip
     return children
@@ -402,7 +402,7 @@ def _scalar(node: Any) -> nodes.Expr:
         return nodes.Null(node.span)
     if type(value) in nodes.EntryValue.__args__:  # type: ignore[attr-defined]
         return cast(nodes.Expr, value)
-    raise SyntaxProblem("AE106", "a value is expected in data", node.span.start, node.span.end)
+    raise SyntaxProblem("AE125", "a value is expected in data", node.span.start, node.span.end)
 
 
 # ---------------------------------------------------------------- single verbs
@@ -439,7 +439,7 @@ def _use(span: nodes.Span, path: nodes.Path, rest: tuple[nodes.Slot, ...]) -> no
             or type(alias.value) is not nodes.Name
         ):
             raise SyntaxProblem(
-                "AE106", "this cannot follow a module", alias.span.start, alias.span.end, expected=("as name",)
+                "AE118", "this cannot follow a module", alias.span.start, alias.span.end, expected=("as name",)
             )
         name = alias.value.name
     return nodes.Use(span, path.path, name)
@@ -448,7 +448,7 @@ def _use(span: nodes.Span, path: nodes.Path, rest: tuple[nodes.Slot, ...]) -> no
 def _wait(span: nodes.Span, phrase: nodes.VerbPhrase) -> nodes.Stmt:
     first = phrase.slots[0] if phrase.slots else None
     if type(first) is not nodes.SlotExpr:
-        raise SyntaxProblem("AE106", "a duration is missing", span.start, span.end, expected=("wait 5", "wait 2 hours"))
+        raise SyntaxProblem("AE119", "a duration is missing", span.start, span.end, expected=("wait 5", "wait 2 hours"))
     if len(phrase.slots) == 1:
         return nodes.Wait(span, _unsymbolic(first.value))
     return nodes.Wait(span, nodes.Text(span, phrase.text, True))
@@ -461,7 +461,7 @@ def _expose(span: nodes.Span, phrase: nodes.VerbPhrase) -> nodes.Stmt:
         if type(word) is nodes.Text and type(target) is nodes.Name:
             return nodes.ExposeCommand(span, word.value, target.name)
     raise SyntaxProblem(
-        "AE106", "this command cannot be read", span.start, span.end, expected=('expose_command "word" -> handler',)
+        "AE127", "this command cannot be read", span.start, span.end, expected=('expose_command "word" -> handler',)
     )
 
 
@@ -469,7 +469,7 @@ def _await_event(span: nodes.Span, kind: str, slots: list[nodes.Slot]) -> nodes.
     subject = slots[0]
     duration = target = None
     if type(subject) is not nodes.SlotExpr:
-        raise SyntaxProblem("AE106", "a text is missing", span.start, span.end, expected=(f'await {kind} "..."',))
+        raise SyntaxProblem("AE119", "a text is missing", span.start, span.end, expected=(f'await {kind} "..."',))
     for slot in slots[1:]:
         if type(slot) is nodes.SlotPrep and slot.prep == "for" and duration is None:
             duration = slot.value
@@ -477,7 +477,7 @@ def _await_event(span: nodes.Span, kind: str, slots: list[nodes.Slot]) -> nodes.
             target = slot.target
         else:
             raise SyntaxProblem(
-                "AE106",
+                "AE119",
                 f"this cannot follow `await {kind}`",
                 slot.span.start,
                 slot.span.end,

@@ -1,7 +1,8 @@
 """What is said about a script that cannot be read or should not run: one record per finding, and its rendering.
 
-Codes: `AE1xx` syntax, `AE2xx` names, `AE3xx` capabilities, `AE4xx` declarations, `AW..` warnings. `AE190` marks a
-construct of the language that this version does not run yet."""
+Codes: `AE1xx` syntax, `AE2xx` names, `AE3xx` capabilities, `AE4xx` declarations, `AW..` warnings, `AS1xx` notes on
+style, which say how the formatter would write it. `AE190` marks a construct of the language that this version does not
+run yet. `codes.toml` explains each of them."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ class Related(msgspec.Struct, frozen=True):
 class Diagnostic(msgspec.Struct, frozen=True):
     """One finding. Lines and columns count characters from 1; `end_column` is the first column behind, on the same
     line. `caret` is the line to print under `source_line`; `expected` holds at most six human names; `kind` is
-    `syntax` or `check`, a `code` that begins with `AW` makes it a warning."""
+    `syntax` or `check`; a `code` that begins with `AE` makes it an error, with `AW` a warning, with `AS` a note on
+    style."""
 
     kind: str
     code: str
@@ -42,11 +44,16 @@ class Diagnostic(msgspec.Struct, frozen=True):
     @property
     def is_warning(self) -> bool:
         """True when the script may run all the same."""
-        return self.code.startswith("AW")
+        return not self.code.startswith("AE")
+
+    @property
+    def is_style(self) -> bool:
+        """True when it only says how the formatter would write it."""
+        return self.code.startswith("AS")
 
     def render(self) -> str:
         """The finding as people read it: place and message, the line with a caret, what was expected and a hint."""
-        label = "warning" if self.is_warning else f"{self.kind} error"
+        label = "style" if self.is_style else "warning" if self.is_warning else f"{self.kind} error"
         lines = [f"{self.file}:{self.line}:{self.column}: {label}: {self.message}"]
         if self.source_line.strip():
             lines += [self.source_line, self.caret]

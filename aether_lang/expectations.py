@@ -34,24 +34,24 @@ def explain(source: Source, token: Token, expected: set[str], before: Token | No
     if kind in _STARTS and before is not None and before.type in _ENDS:
         message = f"two words side by side: '{_short(before.text)}' and '{_short(token.text)}'"
         return SyntaxProblem(
-            "AE106", message, start, end, expected=names, suggestion="is an operator, a comma or quotes missing?"
+            "AE111", message, start, end, expected=names, suggestion="is an operator, a comma or quotes missing?"
         )
     if kind == "ASSIGN":
         return SyntaxProblem(
-            "AE106", f"'{token.text}' cannot stand here", start, end, expected=names,
+            "AE113", f"'{token.text}' cannot stand here", start, end, expected=names,
             suggestion="assignment is a statement; to compare write ==",
         )  # fmt: skip
-    hint = None
+    hint, code = None, "AE106"
     if kind in ("XELSE", "TELSE", "XELIF"):
-        hint = "`else` without `if`"
+        hint, code = "`else` without `if`", "AE108"
     if kind == "WORD":
         hint = "put the text in quotes"
     what = _SHOWN.get(kind, f"'{_short(token.text)}'")
     if names == ("an expression",):
         return SyntaxProblem(
-            "AE106", f"an expression is missing before {what}", start, end, expected=names, suggestion=hint
+            "AE112", f"an expression is missing before {what}", start, end, expected=names, suggestion=hint
         )
-    return SyntaxProblem("AE106", f"{what} cannot stand here", start, end, expected=names, suggestion=hint)
+    return SyntaxProblem(code, f"{what} cannot stand here", start, end, expected=names, suggestion=hint)
 
 
 def _human(expected: set[str]) -> tuple[str, ...]:

@@ -112,7 +112,7 @@ class ExpressionBuilder:
         value = c[0]
         if type(value) is not nodes.Name:
             raise SyntaxProblem(
-                "AE106", "an entry of a dict needs a key", value.span.start, value.span.end, expected=("key: value",)
+                "AE125", "an entry of a dict needs a key", value.span.start, value.span.end, expected=("key: value",)
             )
         return nodes.Pair(value.span, nodes.Text(value.span, value.name), value)
 
@@ -123,7 +123,7 @@ class ExpressionBuilder:
     def comp(self, c: Children) -> tuple[tuple[str, ...], nodes.Expr, nodes.Expr | None]:
         names = tuple(token.text for token in c[1])
         if len(names) > 2:
-            raise _at("AE106", "a comprehension takes one or two names", c[1][2])
+            raise _at("AE122", "a comprehension takes one or two names", c[1][2])
         return names, c[3], c[5] if len(c) > 4 else None
 
     def comprehension(self, c: Children) -> nodes.Expr:
@@ -189,7 +189,7 @@ class ExpressionBuilder:
         spine = _spine(value)
         found = next((at for at in range(len(spine) - 1, -1, -1) if type(spine[at]) in _CALLS), None)
         if found is None:
-            raise _at("AE106", "`call` needs a call behind it", c[0], expected=("f(x)", "p.f(x)"))
+            raise _at("AE128", "`call` needs a call behind it", c[0], expected=("f(x)", "p.f(x)"))
         return _respine(spine[:found], msgspec.structs.replace(spine[found], effect=True))
 
     def new(self, c: Children) -> nodes.Expr:
@@ -199,9 +199,9 @@ class ExpressionBuilder:
         if inner is None or type(inner.function) is not nodes.Name or inner.function.name not in CONSTRUCTORS:
             if inner is None and type(spine[0]) is nodes.Name and spine[0].name in CONSTRUCTORS:
                 raise _at(
-                    "AE106", f"`new {spine[0].name}` needs brackets", c[0], expected=(f"new {spine[0].name}(..)",)
+                    "AE128", f"`new {spine[0].name}` needs brackets", c[0], expected=(f"new {spine[0].name}(..)",)
                 )
-            raise _at("AE106", "`new` makes no such thing", c[0], expected=CONSTRUCTORS)
+            raise _at("AE128", "`new` makes no such thing", c[0], expected=CONSTRUCTORS)
         built = nodes.New(join(c[0].span, inner.span), inner.function.name, inner.args)
         return _respine(spine[:found], built)
 
@@ -298,11 +298,11 @@ class ExpressionBuilder:
             for name in (param.name, *param.names):
                 if name and name in seen:
                     raise SyntaxProblem(
-                        "AE106", f"two parameters are called '{name}'", param.span.start, param.span.end
+                        "AE121", f"two parameters are called '{name}'", param.span.start, param.span.end
                     )
                 seen.add(name)
             if param.rest and param is not params[-1]:
-                raise SyntaxProblem("AE106", "'...' belongs to the last parameter", param.span.start, param.span.end)
+                raise SyntaxProblem("AE121", "'...' belongs to the last parameter", param.span.start, param.span.end)
         return params
 
     def param(self, c: Children) -> nodes.Param:
@@ -349,7 +349,7 @@ class ExpressionBuilder:
         if isinstance(target, nodes.Name | nodes.Index) or (isinstance(target, nodes.Field) and not target.safe):
             return
         raise SyntaxProblem(
-            "AE106", "this cannot be assigned to", target.span.start, target.span.end,
+            "AE123", "this cannot be assigned to", target.span.start, target.span.end,
             expected=("a name", "a field", "an element"),
         )  # fmt: skip
 

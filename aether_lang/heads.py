@@ -38,7 +38,7 @@ class Heads(LineWriter):
             word = line.tokens[0].text
             self.warn.append(
                 SyntaxProblem(
-                    "AW110", f"no colon behind `{word}`", line.tokens[-1].span.end - 1, line.tokens[-1].span.end
+                    "AS110", f"no colon behind `{word}`", line.tokens[-1].span.end - 1, line.tokens[-1].span.end
                 )
             )
         return len(tokens)
@@ -52,7 +52,7 @@ class Heads(LineWriter):
                 bare = [tokens[i] for i in top_level(tokens)]
                 if token in bare and not slots:
                     raise self._error(
-                        "AE106",
+                        "AE113",
                         "'=' assigns, it does not compare",
                         token,
                         expected=("an operator",),
@@ -79,7 +79,7 @@ class Heads(LineWriter):
             word = tokens[0]
             if word.type != "NAME" or word.text not in TRIES:
                 raise self._error(
-                    "AE106", "this stands behind the '}' of a block", word, expected=("end of line", "';'"),
+                    "AE115", "this stands behind the '}' of a block", word, expected=("end of line", "';'"),
                     suggestion="begin a new line",
                 )  # fmt: skip
             taken = self._branch(line, tokens)
@@ -155,10 +155,10 @@ class Heads(LineWriter):
         last = line.tokens[-1]
         if last.type == ":":
             return SyntaxProblem(
-                "AE104", "expected an indented block", last.span.end, last.span.end + 1, expected=("a deeper line",)
+                "AE114", "expected an indented block", last.span.end, last.span.end + 1, expected=("a deeper line",)
             )
         return SyntaxProblem(
-            "AE106", "a block is missing", last.span.end, last.span.end + 1, expected=("':'", "'{'"),
+            "AE114", "a block is missing", last.span.end, last.span.end + 1, expected=("':'", "'{'"),
             suggestion="end the line with ':' and indent what belongs to it",
         )  # fmt: skip
 
@@ -166,13 +166,13 @@ class Heads(LineWriter):
         if len(tokens) > 1 and tokens[0].text == "each" and tokens[1].type == "NAME" and tokens[1].text != "in":
             tokens = tokens[1:]
             dropped = 1
-            self.warn.append(SyntaxProblem("AW111", "`for each` is `for`", line.first.span.start, line.first.span.end))
+            self.warn.append(SyntaxProblem("AS111", "`for each` is `for`", line.first.span.start, line.first.span.end))
         else:
             dropped = 0
         at = next((i for i, t in enumerate(tokens[:8]) if t.type == "NAME" and t.text == "in" and i), None)
         if at is None:
             place = tokens[0] if tokens else line.tokens[-1]
-            raise self._error("AE106", "`for` without `in`", place, expected=("for x in xs",))
+            raise self._error("AE122", "`for` without `in`", place, expected=("for x in xs",))
         for token in tokens[:at]:
             line.out.append(token.retyped("COMMA" if token.type == "," else token.type))
         line.out.append(tokens[at].retyped("FORIN"))

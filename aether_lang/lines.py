@@ -84,7 +84,7 @@ class LineWriter:
             if not line.closed:
                 last = line.tokens[-1]
                 raise SyntaxProblem(
-                    "AE104", "expected an indented block", last.span.end, last.span.end + 1,
+                    "AE114", "expected an indented block", last.span.end, last.span.end + 1,
                     expected=("a deeper line", "'{'"),
                 )  # fmt: skip
             self._block(line, Block(line.block, False, line.first.span), line.first.span)

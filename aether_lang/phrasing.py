@@ -27,7 +27,7 @@ class Phrasing(Heads):
         if not tokens:
             assert behind is not None
             raise SyntaxProblem(
-                "AE106", f"nothing stands behind '{behind.text}'", behind.span.end, behind.span.end + 1,
+                "AE112", f"nothing stands behind '{behind.text}'", behind.span.end, behind.span.end + 1,
                 expected=("an expression",),
             )  # fmt: skip
         if tokens[-1].type == "BLOCK" and prose and len(tokens) > 1 and tokens[-2].type != "=>":
@@ -80,7 +80,7 @@ class Phrasing(Heads):
     def _side_by_side(self, tokens: list[Token], place: int) -> SyntaxProblem:
         token = tokens[place]
         return self._error(
-            "AE106", f"two words side by side: {_shown(tokens[place - 1])} and {_shown(token)}", token,
+            "AE111", f"two words side by side: {_shown(tokens[place - 1])} and {_shown(token)}", token,
             expected=("an operator", "end of line"), suggestion="is an operator, a comma or quotes missing?",
         )  # fmt: skip
 
@@ -180,7 +180,7 @@ class Phrasing(Heads):
             raise self._error("AE191", "this is no statement", tokens[0], suggestion=foreign, expected=("a statement",))
         arrow = next((at for at in places if tokens[at].type == "->"), -1)
         if arrow == 0:
-            raise self._error("AE106", "nothing stands before '->'", tokens[0], expected=("an expression",))
+            raise self._error("AE112", "nothing stands before '->'", tokens[0], expected=("an expression",))
         phrase = arrow > 0
         place = first_juxtaposition(tokens)
         if place > 0:
@@ -239,7 +239,7 @@ class Phrasing(Heads):
                 raise self._unknown_verb(tokens)
             raise self._side_by_side(tokens, place)
         if at == 0:
-            raise self._error("AE106", "nothing stands before '='", tokens[0], expected=("a name",))
+            raise self._error("AE123", "nothing stands before '='", tokens[0], expected=("a name",))
         line.kind = "assign"
         self._refine(line, tokens[:at])
         line.out.append(tokens[at].retyped("ASSIGN"))

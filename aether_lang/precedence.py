@@ -83,13 +83,13 @@ def _check(operators: list[Token], levels: list[int], negations: list[list[Token
         if sign:
             span = sign[0].span
             raise SyntaxProblem(
-                "AE106", f"`not` cannot stand right behind '{operator.text}'", span.start, span.end,
+                "AE124", f"`not` cannot stand right behind '{operator.text}'", span.start, span.end,
                 suggestion="put brackets around it",
             )  # fmt: skip
         test = tests[at]
         if test is not None:
             raise SyntaxProblem(
-                "AE106", f"'{operator.text}' cannot stand behind `{test.data}`", operator.span.start, operator.span.end,
+                "AE124", f"'{operator.text}' cannot stand behind `{test.data}`", operator.span.start, operator.span.end,
                 suggestion="put brackets around the test",
             )  # fmt: skip
 
@@ -136,14 +136,14 @@ def _join_run(level: int, operands: list[Any], operators: list[Token]) -> nodes.
             for operator in operators:
                 if operator.text in ("in", "not", "is"):
                     raise SyntaxProblem(
-                        "AE106", f"`{operator.data}` beside another comparison needs brackets", operator.span.start,
+                        "AE124", f"`{operator.data}` beside another comparison needs brackets", operator.span.start,
                         operator.span.end, suggestion="write (x in a) == true",
                     )  # fmt: skip
         return nodes.Compare(span, tuple(operator.data for operator in operators), tuple(operands))
     if level == _RANGE:
         if len(operators) > 1:
             second = operators[1].span
-            raise SyntaxProblem("AE106", "a range has two ends", second.start, second.end, expected=("end of line",))
+            raise SyntaxProblem("AE124", "a range has two ends", second.start, second.end, expected=("end of line",))
         return nodes.Range(span, operands[0], operands[1])
     value = operands[0]
     for operator, right in zip(operators, operands[1:], strict=True):

@@ -449,7 +449,7 @@ class _Scanner:
         elif op == ";":
             if self.frames[-1].kind != "block":
                 raise SyntaxProblem(
-                    "AE106", "';' ends a statement, but a bracket is still open", start, end, related=self._opened()
+                    "AE103", "';' ends a statement, but a bracket is still open", start, end, related=self._opened()
                 )
             self.at = end
             self._end_statement()
@@ -645,7 +645,7 @@ class _Scanner:
     def _brace_first(self, start: int) -> SyntaxProblem:
         json = re.compile(r'\{\s*"').match(self.text, start) is not None and not self.tokens
         return SyntaxProblem(
-            "AE106", "a statement cannot begin with '{'", start, start + 1,
+            "AE126", "a statement cannot begin with '{'", start, start + 1,
             suggestion="this looks like JSON" if json else "assign it to a name: x = { .. }",
         )  # fmt: skip
 

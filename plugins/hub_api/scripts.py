@@ -49,7 +49,8 @@ class Related(msgspec.Struct):
 
 
 class Diagnostic(msgspec.Struct):
-    """One finding. Lines and columns count from 1; a `code` that begins with `AW` is a warning's."""
+    """One finding. Lines and columns count from 1; a `code` that begins with `AE` is an error's, with
+    `AW` a warning's, with `AS` a note's on style."""
 
     kind: str
     code: str

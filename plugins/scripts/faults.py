@@ -153,7 +153,7 @@ def failure_of_run(
 
 def failure_of_source(diagnostics: list[dict[str, Any]], name: str) -> dict[str, Any]:
     """Return a job's failure for a source that could not be compiled: the first finding, and all of them."""
-    worst = next((d for d in diagnostics if not str(d.get("code", "")).startswith("AW")), None) or {}
+    worst = next((d for d in diagnostics if str(d.get("code", "")).startswith("AE")), None) or {}
     return {
         "code": "SCRIPT_SYNTAX" if worst.get("kind", "syntax") == "syntax" else "SCRIPT_CHECK",
         "type": "SyntaxError",

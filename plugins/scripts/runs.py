@@ -193,7 +193,7 @@ class Run:
             raise fault("ImportError", error.message, module=str(path)[:80]) from None
         if not compiled.ok:
             first: dict[str, Any] = next(
-                (d for d in compiled.diagnostics if not str(d.get("code", "")).startswith("AW")), {}
+                (d for d in compiled.diagnostics if str(d.get("code", "")).startswith("AE")), {}
             )
             where = f"{script.name}:{first.get('line', 0)}:{first.get('column', 0)}"
             raise fault("ImportError", f"{where}: {first.get('message', 'it cannot be compiled')}", module=script.name)

@@ -60,7 +60,7 @@ def test_text_that_cannot_be_parsed_gives_the_findings_of_the_parser() -> None:
 
 
 def test_leniencies_are_warned_of() -> None:
-    assert codes("for each x in [1]\n  log x\n") == ["AW111", "AW110"]
+    assert codes("for each x in [1]\n  log x\n") == ["AS111", "AS110"]
     assert codes("if true:\n\tlog 1") == ["AW101"]
     assert codes('log "{count: 1}"') == ["AW120"]
 

@@ -1,14 +1,11 @@
 """The tree of every construct, and that each means the same at top level, in braces and in indentation."""
 
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
 from aether_lang import AetherError, nodes, parse
-
-CASES = Path(__file__).parents[1] / "cases"
 
 
 def plain(node: Any) -> Any:
@@ -329,22 +326,3 @@ def test_soft_words_are_names_elsewhere(word: str) -> None:
 def test_a_very_deep_tree_is_built_and_walked() -> None:
     chain = " + ".join(["a"] * 700)
     assert isinstance(only(f"x = {chain}").value, nodes.Binary)
-
-
-def cases() -> list[Any]:
-    return [pytest.param(path, id=path.stem) for path in sorted(CASES.glob("*.aether"))]
-
-
-@pytest.mark.parametrize("path", cases())
-def test_a_case_does_what_its_first_lines_say(path: Path) -> None:
-    """`# expect: parses` with the classes of its statements, or `# expect: CODE line:column words of the message`."""
-    text = path.read_text(encoding="utf-8")
-    wanted = [line.removeprefix("# expect: ") for line in text.splitlines() if line.startswith("# expect: ")]
-    assert wanted, "a case says what it expects"
-    try:
-        module = parse(text, path.name)
-    except AetherError as error:
-        found = [f"{d.code} {d.line}:{d.column} {d.message}" for d in error.diagnostics]
-        assert found == wanted
-        return
-    assert wanted == ["parses " + " ".join(type(statement).__name__ for statement in module.body)]
