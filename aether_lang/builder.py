@@ -47,7 +47,7 @@ class Builder(EntryBuilder):
     def append_stmt(self, c: Children) -> list[nodes.Stmt]:
         statements: list[nodes.Stmt] = c[0]
         if c[1] is not None:
-            statements.append(_numbered(c[1]))
+            statements.append(c[1])
         return statements
 
     # ------------------------------------------------------------ control
@@ -329,14 +329,6 @@ class _CaseStmt(msgspec.Struct, frozen=True):
 
     span: Span
     part: nodes.Case | nodes.Block
-
-
-def _numbered(statement: nodes.Stmt) -> nodes.Stmt:
-    """A numbered line in code is its statement."""
-    if type(statement) is nodes.Item and statement.number is not None and statement.body is None:
-        content = statement.content
-        return statement if content is None or type(content) is nodes.Entry else content
-    return statement
 
 
 def _entry_points(

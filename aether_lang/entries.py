@@ -313,6 +313,9 @@ class EntryBuilder(ExpressionBuilder):
             block, content = content.body, msgspec.structs.replace(content, body=None)
         last = block or content or token
         number = int(token.text) if token.text.isdecimal() and len(token.text) < 10 else None
+        code = number is not None and token.data in ("code", "declaration")
+        if code and block is None and content is not None and type(content) is not nodes.Entry:
+            return cast(nodes.Stmt, content)  # a numbered line in code is its statement
         return nodes.Item(join(token.span, last.span), content, block, number)
 
 
