@@ -25,7 +25,7 @@ class Heads(LineWriter):
                 questions += 1
             elif token.type == ":" and questions:
                 questions -= 1
-            elif token.type == ":" and not self._lambda_colon(tokens, at):
+            elif token.type == ":" and not self._lambda_colon(tokens, places, at):
                 self._condition(line, tokens[:at], signal, slots)
                 self._one_line(line, tokens[at + 1 :])
                 return len(tokens)
@@ -43,8 +43,9 @@ class Heads(LineWriter):
             )
         return len(tokens)
 
-    def _lambda_colon(self, tokens: list[Token], at: int) -> bool:
-        return any(token.type == "NAME" and token.text == "lambda" for token in tokens[max(0, at - 8) : at])
+    def _lambda_colon(self, tokens: list[Token], places: list[int], at: int) -> bool:
+        before = [tokens[place] for place in places if at - 8 <= place < at]
+        return any(token.type == "NAME" and token.text == "lambda" for token in before)
 
     def _condition(self, line: Line, tokens: list[Token], signal: bool, slots: bool) -> None:
         for token in tokens if signal else ():

@@ -88,6 +88,7 @@ _HEADS = frozenset(
         "match",
     ]
 )
+_UPPER_WORDS = frozenset({"AND", "OR", "NOT"})
 _DECLARES = frozenset({"fn", "function", "def", "define", "export"})
 _KEYED = frozenset({"policy", "meta", "require"})
 _UNSHARED = frozenset({"else", "elif", "try", "catch", "except", "finally", "case"})
@@ -278,7 +279,7 @@ class _Scanner:
         """Does an operand end with this token, the last one?"""
         if token is None or token.type not in ENDS:
             return False
-        if token.type != "NAME" or token.text not in OPWORDS:
+        if token.type != "NAME" or (token.text not in OPWORDS and token.text not in _UPPER_WORDS):
             return not (token.type == "NAME" and token.text == "else" and self._is_keyword(token))
         return not self._is_keyword(token)
 
@@ -292,8 +293,8 @@ class _Scanner:
         if token.text in ("call", "new", "await", "lambda"):
             return False
         if before is None or before.type == "DASH":
-            return token.text not in ("and", "or", "in", "is")
-        if token.text in ("not", "if"):
+            return token.text not in ("and", "or", "in", "is", "AND", "OR")
+        if token.text in ("not", "if", "NOT"):
             return True
         if token.text in ("when", "match", "case", "throw", "raise", "return", "while", "elif"):
             return token.text in ("when", "elif") and before.type in (ENDS | {"FINISH"}) and self._in_phrase()
@@ -312,7 +313,7 @@ class _Scanner:
             return True
         if verb_base(first.text) and len(statement) > 1 and statement[1].type not in (*ASSIGN_OPS, ".", ",", "["):
             return True
-        value = next((i for i, token in enumerate(statement[:64]) if token.type == "="), 0) + 1
+        value = next((i for i, token in enumerate(statement[:64]) if token.type in ASSIGN_OPS), 0) + 1
         if first.text == "return":
             value = 1
         return (
