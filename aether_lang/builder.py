@@ -8,9 +8,13 @@ from typing import Any, cast
 import msgspec
 
 from . import nodes
-from .entries import EntryBuilder, as_data
+from .data import as_data, dotted_texts
+from .entries import EntryBuilder
 from .errors import Source, SyntaxProblem
+from .intents import INTENT_BLOCKS, intent, undashed
+from .manifests import Manifests
 from .nodes import Span
+from .templates import template
 from .tokens import Token, join
 from .words import VERBS
 
@@ -31,6 +35,7 @@ class Builder(EntryBuilder):
         self.source = source
         self.warn = warn
         self.parse_expression = parse_expression
+        self.manifests = Manifests(source.text, self.expression_in)
 
     # ------------------------------------------------------------ blocks
 
@@ -293,11 +298,13 @@ class Builder(EntryBuilder):
     def section(self, c: Children) -> nodes.Stmt:
         token, block = c[0], c[-1]
         label = self.key_text(c[1]) if len(c) > 2 else None
-        kind = token.data[1]
+        kind = token.data
         span = join(token.span, block.span)
         name = token.text
         if name in ("plugin", "agent") and label is not None:
             return self._plugin(span, name, label, block)
+        if name in INTENT_BLOCKS and kind != "declaration":
+            return intent(self, name, label, span, block)
         if kind == "declaration" and name in ("init", "cleanup"):
             return nodes.Function(span, name, (), block)
         if name.startswith("on_"):
@@ -314,13 +321,14 @@ class Builder(EntryBuilder):
             key = statement.key if type(statement) is nodes.Entry else None
             key = statement.name if type(statement) is nodes.Section and statement.label is None else key
             if key in special:
-                special[key] = as_data(self, statement)
+                special[key] = as_data(statement)
             else:
                 groups.get(type(statement), others).append(statement)
         handlers, functions = _entry_points(groups[nodes.Handler], groups[nodes.Function])
+        found, fields = template(groups[nodes.Entry], lambda statement: undashed(self, statement))
         return nodes.Plugin(
-            span, kind, name, tuple(groups[nodes.Entry]), special["config"], special["state"], handlers, functions,
-            tuple(groups[nodes.Timer]), tuple(groups[nodes.Section]), tuple(others),
+            span, kind, name, tuple(_words_as_texts(entry) for entry in fields), special["config"], special["state"],
+            handlers, functions, tuple(groups[nodes.Timer]), tuple(groups[nodes.Section]), tuple(others), found,
         )  # fmt: skip
 
 
@@ -343,6 +351,13 @@ def _entry_points(
         else:
             plain.append(function)
     return tuple(handlers), tuple(plain)
+
+
+def _words_as_texts(entry: nodes.Entry) -> nodes.Entry:
+    """`capabilities: [memory.read]`: words of 18.3, not fields of variables."""
+    if entry.key not in ("capabilities", "requires") or entry.value is None:
+        return entry
+    return msgspec.structs.replace(entry, value=dotted_texts(entry.value))
 
 
 def _handler_params(args: tuple[nodes.Arg, ...]) -> tuple[nodes.Param, ...] | None:

@@ -9,14 +9,14 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from . import nodes
+from . import nodes, not_yet
+from .declaration_checks import DeclarationChecks
 from .errors import AetherError, Diagnostic, Source, SyntaxProblem
 from .host import FUNCTIONS as HOST_FUNCTIONS
 from .jobs import CATCHABLE
 from .parser import parse_with_warnings
-from .reach import CAPABILITIES, call_capability, verb_capabilities
+from .reach import call_capability, verb_capabilities
 from .scanner import Limits
-from .schedules import ScheduleError, parse_schedule
 from .stdlib import FUNCTIONS as LIBRARY
 from .words import VERBS, nearest
 
@@ -33,14 +33,9 @@ BUILT_IN = frozenset(name for name in (*LIBRARY, *HOST_FUNCTIONS) if "." not in 
     "get_stack_trace", "base64_encode", "base64_decode", "narrate", "choice", "validate_schema", "activate",
     "speak", "simulate", "goal",
 }  # fmt: skip
-NOT_YET = frozenset({"manifest", "rollback", "setTimeout", "clearTimeout", "retry"})
-"""Functions of the library that this version does not have; to look for plugins of that name would mislead."""
 MOST_SEARCHES = 40
-_FIELDS_NOT_YET = frozenset({"capabilities", "timeout", "requires"})
-"""Fields of a plugin block that would narrow or stop a run: a run that ignored them would do more than it says."""
 _FLAGS_NOT_YET = frozenset({"agent", "agents", "local_ai", "model"})
 """Header lines for agents and models; whoever is asked says for itself that it is not there."""
-_MEMORY_ACCESS = ("none", "read-only", "write-only", "read-write")
 
 
 def check(script: nodes.Module | str | bytes, name: str = "<script>", limits: Limits | None = None) -> list[Diagnostic]:
@@ -93,7 +88,7 @@ class Scope:
         return found
 
 
-class Checker:
+class Checker(DeclarationChecks):
     """One walk over a module, with a list of work in place of recursion."""
 
     def __init__(self, module: nodes.Module) -> None:
@@ -106,6 +101,7 @@ class Checker:
 
     def findings(self) -> list[Diagnostic]:
         """What the walk found."""
+        self.declare()
         top = Scope(None)
         self._bind_all(self.module.body, top, function=True)
         self._bind_members(top)
@@ -205,44 +201,18 @@ class Checker:
             inner.kinds[section.name] = "name"
         for entry in node.fields:
             inner.kinds.setdefault(entry.key, "name")
-            self._field(entry)
+            self._field(entry, node.kind)
         for statement in node.statements:
             inner.kinds.update(declared(statement))
+        if node.template is not None and node.template.output is not None:
+            inner.kinds[node.template.output] = "name"
         words = [entry for entry in node.fields if entry.key == "capabilities"]
         self._push([part for part in children(node) if part not in words], inner, False)
-
-    def _field(self, entry: nodes.Entry) -> None:
-        value: Any = entry.value
-        if value is None:
-            return
-        if entry.key == "schedule":
-            text = value.text if isinstance(value, nodes.TextPhrase) else _plain_text(value)
-            if text is not None:
-                self._schedule(text, value.span)
-        elif entry.key == "memory_access":
-            if _plain_text(value) not in _MEMORY_ACCESS:
-                self._note("AE403", "`memory_access` is one of " + ", ".join(_MEMORY_ACCESS), value.span)
-        elif entry.key == "capabilities" and isinstance(value, nodes.ListExpr):
-            for element in value.elements:
-                word = _plain_text(element)
-                if word is not None and word not in CAPABILITIES:
-                    near = nearest(word, set(CAPABILITIES))
-                    self._note("AE301", f"'{word}' is no capability", element.span, near and f"did you mean `{near}`?")
-        if entry.key in _FIELDS_NOT_YET:
-            self._note("AE190", f"not available yet: `{entry.key}:` of a plugin block", entry.span)
-        elif entry.key == "persist" and isinstance(value, nodes.Bool) and value.value:
-            self._note("AE190", "not available yet: `persist: true`, state lasts for one run", entry.span)
 
     def _header_flag(self, node: nodes.HeaderFlag, scope: Scope, loop: bool) -> None:
         if node.key in _FLAGS_NOT_YET and _plain_text(node.value) != "off":
             self._note("AW401", f"`{node.key}:` is noted and has no effect yet", node.span)
         self._push(tuple(children(node)), scope, loop)
-
-    def _schedule(self, text: str | float, span: nodes.Span) -> None:
-        try:
-            parse_schedule(text)
-        except ScheduleError as error:
-            self._note("AE401", str(error), span)
 
     def _for(self, node: nodes.For, scope: Scope, loop: bool) -> None:
         inner = Scope(scope)
@@ -336,8 +306,8 @@ class Checker:
         needed = call_capability(function.name)
         if needed is not None:
             self.reached.add(needed)
-        elif function.name in NOT_YET:
-            self._note("AE190", f"not available yet: `{function.name}()`", function.span)
+        elif function.name in not_yet.FUNCTIONS:
+            self._not_yet(function, f"`{function.name}()`")
         elif function.name not in BUILT_IN and function.name not in VERBS:
             self.reached.add("plugin.call")
             near = self._near(function.name, scope) or nearest(function.name, BUILT_IN)
@@ -405,6 +375,11 @@ class Checker:
 
     # ------------------------------------------------------------ effects
 
+    def _verb_stmt(self, node: nodes.VerbStmt, scope: Scope, loop: bool) -> None:
+        if node.phrase.base == "simulate" and node.body is not None:
+            self._not_yet(node, "`simulate` blocks")
+        self._push(tuple(children(node)), scope, loop)
+
     def _verb(self, node: nodes.VerbPhrase, scope: Scope, loop: bool) -> None:
         if scope.find(node.verb) is None and node.base:
             self.reached.update(verb_capabilities(node, scope.find))
@@ -434,9 +409,13 @@ _METHODS: dict[type, Any] = {
     nodes.Comprehension: Checker._comprehension, nodes.Break: Checker._leave_loop, nodes.Continue: Checker._leave_loop,
     nodes.Name: Checker._name, nodes.Assign: Checker._assign, nodes.PostStep: Checker._post_step,
     nodes.Call: Checker._call, nodes.MethodCall: Checker._method, nodes.VerbPhrase: Checker._verb,
+    nodes.VerbStmt: Checker._verb_stmt,
     nodes.Message: Checker._message, nodes.PluginLine: Checker._plugin_line, nodes.Goal: Checker._goal,
     nodes.HeaderFlag: Checker._header_flag, nodes.TimeAgo: Checker._time_ago, nodes.Export: Checker._export,
-    nodes.ExposeCommand: Checker._expose,
+    nodes.ExposeCommand: Checker._expose, nodes.Meta: Checker._meta, nodes.Policy: Checker._policy,
+    nodes.Require: Checker._require, nodes.PluginContract: Checker._contract, nodes.Workflow: Checker._workflow,
+    nodes.Parallel: Checker._parallel, nodes.Transaction: Checker._transaction, nodes.OnError: Checker._on_error,
+    nodes.Template: Checker._template, nodes.Manifest: Checker._manifest, nodes.ManifestStep: Checker._manifest_step,
 }  # fmt: skip
 _FUNCTIONS = frozenset({nodes.Function, nodes.Lambda, nodes.Handler, nodes.Command, nodes.Timer, nodes.Plugin})
 
@@ -479,6 +458,14 @@ def assigned(node: Any) -> Iterator[str]:
         target = node.target
     elif kind is nodes.HeaderFlag and node.key == "memory":
         yield "memory_scope"
+    elif kind is nodes.Parallel:
+        yield from (branch.name for branch in node.branches if branch.name is not None)
+    elif kind is nodes.WorkflowStep and node.alias is not None:
+        yield node.alias
+    elif kind is nodes.Workflow and isinstance(node.output, nodes.Name):
+        yield node.output.name
+    elif kind is nodes.ManifestStep:
+        yield from (name for name in (node.output, *node.names) if name is not None)
     elif kind is nodes.VerbPhrase and node.base in ("run", "summarize", "detect"):
         word = "as" if node.base == "run" else "into"
         target = next((s.value for s in node.slots if isinstance(s, nodes.SlotPrep) and s.prep == word), None)

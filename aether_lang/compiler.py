@@ -17,9 +17,9 @@ from typing import Any, Final
 from . import nodes
 from .declarations import Declarations
 from .expressions import call, const, load, locate
+from .not_yet import refused
 from .runtime import Compiled
 from .scopes import Binding
-from .statements import refused
 from .verifier import verify_code, verify_tree
 
 DEEPEST: Final = 20_000

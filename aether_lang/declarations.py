@@ -1,13 +1,11 @@
 """The part of the compiler that makes declarations: plugins, handlers, sections, goals, header lines."""
 
 import ast
-from typing import Any, Final
+from typing import Any
 
-from . import nodes
+from . import nodes, not_yet
 from .expressions import assign, call, const, load
 from .phrases import Phrases
-
-_POLICY: Final = frozenset({"strict", "strict_null", "unbound_calls", "unbound_names"})
 
 
 class Declarations(Phrases):
@@ -50,6 +48,11 @@ class Declarations(Phrases):
 
     def _plugin_fields(self, node: nodes.Plugin) -> None:
         """Config, state and self; then the name of the block and its handlers."""
+        if node.template is not None:
+            raise self._later(node.template, "plugin templates")
+        for entry in node.fields:
+            if entry.key in not_yet.FIELDS or (entry.key == "persist" and literal(entry.value) is True):
+                raise self._later(entry, f"`{entry.key}:` of a plugin block")
         scope = self.scopes.blocks[id(node)]
         binding = self.scopes.names[id(node)]
         assert binding is not None
@@ -85,9 +88,6 @@ class Declarations(Phrases):
     def _field_value(self, part: nodes.Entry | nodes.Section) -> ast.expr:
         if isinstance(part, nodes.Section):
             return self._section_value(part)
-        if part.key == "capabilities" and isinstance(part.value, nodes.ListExpr):
-            # words of 18.3, not fields of variables
-            return ast.List([const(literal(word)) for word in part.value.elements], ast.Load())
         return self._entry_value(part)
 
     def _plugin_meta(self, node: nodes.Plugin) -> dict[str, Any]:
@@ -174,7 +174,7 @@ class Declarations(Phrases):
 
     def _do_policy(self, node: nodes.Policy) -> None:
         for entry in node.entries:
-            if entry.key not in _POLICY:
+            if entry.key not in not_yet.POLICIES:
                 raise self._later(entry, f"the policy '{entry.key}'")
             self._policy[entry.key] = literal(entry.value)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .errors import SyntaxProblem
-from .layout import Line
+from .intents import INTENT_BLOCKS
+from .layout import DATA, Line
 from .phrasing import Phrasing
 from .refine import Refiner, first_juxtaposition, top_level
 from .tokens import ASSIGN_OPS, Token
@@ -13,9 +13,8 @@ _COMPARISONS = frozenset({"==", "!=", "<", ">", "<=", ">="})
 _FUNCTION_WORDS = frozenset({"fn", "function", "def", "define"})
 _KEYED_HEADS = frozenset({"policy", "meta", "require"})
 _COLON_SECTIONS = frozenset({"plugin", "agent", "workflow", "monitor"})
-INTENT_BLOCKS = frozenset(
-    {"meta", "policy", "require", "workflow", "parallel", "transaction", "on_error", "plugin_contract"}
-)
+_OWN_KINDS = frozenset({"transaction", "workflow"})
+"""Intent blocks whose body is neither data nor a declaration."""
 
 
 class Declaring(Phrasing):
@@ -198,19 +197,14 @@ class Declaring(Phrasing):
         elif not (first.text in _COLON_SECTIONS and len(tokens) == 3 and labelled and last.type == ":"):
             return False
         declared = line.block.kind == "declaration"
-        if first.text in INTENT_BLOCKS and not (first.text == "on_error" and declared):
-            raise self._unavailable(first, f"`{first.text}` blocks")
-        if first.text == "plugin" and last.type == ":":
-            raise self._unavailable(first, '`plugin "name":` templates')
-        entry_point = first.text.startswith("on_") and first.text != "on_error"
-        line.kind = "section"
-        context = (line.block.top, line.block.kind, last.type == ":")
-        line.out.append(first.retyped("SECTION", context))
+        intent = first.text in INTENT_BLOCKS and not declared
+        line.kind = first.text if intent and first.text in _OWN_KINDS else "section"
+        line.out.append(first.retyped("SECTION", line.block.kind))
         line.out += tokens[1:-1]
         if last.type == "BLOCK":
-            plain = entry_point or (line.block.kind == "declaration" and first.text in ("on_error", "init", "cleanup"))
-            code = plain or first.text in ("transaction", "parallel")
-            self._block(line, last.data, last.span, "code" if code else "declaration")
+            plain = not intent and _is_entry_point(first.text, declared)
+            kind = "code" if plain else "data" if intent else "declaration"
+            self._block(line, last.data, last.span, None if line.kind in _OWN_KINDS else kind)
             last.data.function = plain
         return True
 
@@ -220,16 +214,10 @@ class Declaring(Phrasing):
         key = tokens[0]
         kind = line.block.kind
         value = tokens[2:]
+        if not item and kind in ("code", "declaration") and self._handler_entry(line, tokens):
+            return
         context = (kind, line.block.top, item)
-        line.kind = "entry"
-        if kind == "code" and not item:
-            self._check_available(line, key, value)
-        if key.text == "goal" and kind in ("code", "command"):
-            line.kind = "goal"
-        elif key.text == "command" and kind != "data":
-            line.kind = "command"
-        elif kind == "code" and key.text in VERBS and key.text not in SECTIONS:
-            line.kind = "payload" if VERBS[key.text].payload else "verb"
+        line.kind = self._entry_kind(line, key, value, item)
         equals = next((at for at in top_level(value) if value[at].type == "="), None)
         if equals and self._is_type(key, value[:equals]):
             line.kind = "assign"
@@ -259,17 +247,35 @@ class Declaring(Phrasing):
         shaped = all(token.type in ("NAME", ".", "[", "]", ",", "?", "|") for token in tokens)
         return key.type == "NAME" and shaped and first_juxtaposition(tokens) < 0
 
-    def _check_available(self, line: Line, key: Token, value: list[Token]) -> None:
-        """Refuses the entries at statement level that head a construct which is not there yet."""
-        plugin_line = key.text == "meta" and value and line.body is None and value[-1].type != "BLOCK"
-        if key.text in INTENT_BLOCKS and key.type == "NAME" and not plugin_line:
-            raise self._unavailable(key, f"`{key.text}:` blocks")
-        first = line.body.lines[0].tokens if line.body is not None else []
-        if len(first) > 2 and first[0].type == "DASH" and first[2].type == ":" and first[1].type in ("NAME", "STRING"):
-            raise self._unavailable(key, f"`{key.text}:` manifests")
+    def _entry_kind(self, line: Line, key: Token, value: list[Token], item: bool) -> str:
+        """What an entry is, which decides what its deeper lines hold."""
+        kind, word = line.block.kind, key.text
+        if kind == "workflow" and word == "steps":
+            return "steps"
+        if word == "goal" and kind in ("code", "command"):
+            return "goal"
+        if word == "command" and kind not in DATA:
+            return "command"
+        if kind != "code" or key.type != "NAME":
+            return "entry"
+        if word in _OWN_KINDS and not item:
+            return word
+        if word in VERBS and word not in SECTIONS and not (not value and self._owns_dashes(line)):
+            return "payload" if VERBS[word].payload else "verb"
+        return "entry"
 
-    def _unavailable(self, token: Token, what: str) -> SyntaxProblem:
-        return self._error("AE190", f"{what} are not available yet", token)
+    def _owns_dashes(self, line: Line) -> bool:
+        return line.body is not None and line.body.lines[0].tokens[0].type == "DASH"
+
+    def _handler_entry(self, line: Line, tokens: list[Token]) -> bool:
+        """`on_run:` and its like with deeper lines, in the colon form of a plugin: the same as `on_run { .. }`."""
+        key = tokens[0]
+        declared = line.block.kind == "declaration"
+        if key.type != "NAME" or len(tokens) > 2 or line.body is None or not _is_entry_point(key.text, declared):
+            return False
+        line.kind = "handler"
+        line.out.append(key.retyped("SECTION", line.block.kind))
+        return True
 
     def _raw(self, line: Line, value: list[Token]) -> None:
         for at, token in enumerate(value):
@@ -279,3 +285,8 @@ class Declaring(Phrasing):
                 line.out.append(token)
             elif token.type != ":" or value[at - 1].type != "NAME":
                 raise self._error("AE115", "nothing may stand behind this text", token, expected=("end of line",))
+
+
+def _is_entry_point(word: str, declared: bool) -> bool:
+    """Is `word { .. }` a handler or a function of that name? `on_error`, `init` and `cleanup` are in plugins only."""
+    return (word.startswith("on_") and word != "on_error") or (declared and word in ("on_error", "init", "cleanup"))

@@ -9,8 +9,12 @@ from typing import Any, cast
 import msgspec
 
 from . import nodes
+from .data import as_data, key_span, symbolic, unsymbolic
 from .errors import SyntaxProblem
 from .expression_builder import ExpressionBuilder
+from .intents import INTENT_BLOCKS, intent
+from .layout import DATA
+from .manifests import Manifests
 from .tokens import Token, join
 from .words import VERBS
 
@@ -23,6 +27,8 @@ _EVENT_WORDS = ("event", "approval")
 class EntryBuilder(ExpressionBuilder):
     """Builds entries, items, phrases and verb statements."""
 
+    manifests: Manifests
+
     # ------------------------------------------------------------ entries
 
     def entry(self, c: Children) -> nodes.Stmt:
@@ -34,11 +40,16 @@ class EntryBuilder(ExpressionBuilder):
         span = join(key.span, last.span)
         kind, _, item = key.data
         plain = nodes.Entry(span, self.key_text(key), value, block, key.type == "STRING" or key.text[:1] in "\"'")
-        if kind in ("data", "declaration") or item or plain.quoted or not key.text[:1].isidentifier():
+        if kind in DATA or kind == "declaration" or item or plain.quoted or not key.text[:1].isidentifier():
             return plain
         if kind == "command" and key.text in ("input", "inputs", "output", "outputs"):
             return plain
-        return self._in_code(plain, key)
+        return self.in_code(plain)
+
+    def entry_in_entry(self, c: Children) -> nodes.Stmt:
+        """`policy: strict: true`: a block of one entry."""
+        inner = self.entry([c[1], c[2]])
+        return self.entry([c[0], nodes.Block(inner.span, (inner,))])
 
     def entry_raw(self, c: Children) -> nodes.Stmt:
         key, raw, options = c[0], c[1], c[2]
@@ -47,7 +58,7 @@ class EntryBuilder(ExpressionBuilder):
         last = block or (options[-1][1] if options else raw)
         span = join(key.span, last.span)
         kind, _, item = key.data
-        if key.text != "goal" or kind in ("data", "declaration") or item:
+        if key.text != "goal" or kind in DATA or kind == "declaration" or item:
             entry = nodes.Entry(span, self.key_text(key), title, block)
             if kind == "code" and not item and key.type != "STRING" and key.text != "goal":
                 return nodes.Assign(span, nodes.Name(key.span, key.text), "=", title, None, None, True)
@@ -68,11 +79,13 @@ class EntryBuilder(ExpressionBuilder):
             return value.value
         return token.text
 
-    def _in_code(self, entry: nodes.Entry, key: Token) -> nodes.Stmt:
+    def in_code(self, entry: nodes.Entry) -> nodes.Stmt:
         """What an entry at statement level means."""
         name, value, body = entry.key, entry.value, entry.body
         if name == "meta" and body is None and value is not None:
             return self._plugin_line(entry)
+        if name in INTENT_BLOCKS:
+            return self._intent(entry)
         if name == "goal" and value is not None:
             return self._goal(entry)
         if name == "plugin" and value is not None and body is None:
@@ -81,25 +94,56 @@ class EntryBuilder(ExpressionBuilder):
             return self._command(entry, body)
         if name in _FLAGS and body is None and value is not None:
             return self._flag(entry)
-        if name in VERBS:
-            return self._verb_entry(entry, key)
+        listed = body is not None and value is None and all(type(each) is nodes.Item for each in body.body)
+        if name in VERBS and not listed:
+            return self._verb_entry(entry)
         if body is not None:
-            return self._record(entry, key)
+            return self._record(entry)
         if type(value) is nodes.BareComparison:
             raise SyntaxProblem(
                 "AE125", "a bare comparison is data, not a value", value.span.start, value.span.end,
                 expected=("an expression",),
             )  # fmt: skip
-        target = nodes.Name(key.span, name)
+        target = nodes.Name(key_span(entry, entry.key), name)
         if value is None:
-            value = nodes.Null(key.span)
+            value = nodes.Null(target.span)
         if type(value) is nodes.TextPhrase:
             value = nodes.Text(value.span, value.text, True)
         return nodes.Assign(entry.span, target, "=", cast(nodes.Expr, value), None, None, True)
 
-    def _record(self, entry: nodes.Entry, key: Token) -> nodes.Stmt:
-        """`limits:` with deeper lines: data bound to the name."""
-        return nodes.Assign(entry.span, nodes.Name(key.span, entry.key), "=", as_data(self, entry), None, None, True)
+    def _intent(self, entry: nodes.Entry) -> nodes.Stmt:
+        """`policy:` and its like with deeper lines, or with none, which is an empty block."""
+        if entry.value is not None:
+            raise SyntaxProblem(
+                "AE402", f"`{entry.key}:` takes deeper lines", entry.value.span.start, entry.value.span.end,
+                expected=("end of line",), kind="check",
+            )  # fmt: skip
+        block = entry.body or nodes.Block(entry.span, ())
+        return intent(self, entry.key, None, entry.span, block)
+
+    def _record(self, entry: nodes.Entry) -> nodes.Stmt:
+        """`limits:` with deeper lines: a manifest, or data bound to the name."""
+        if entry.value is not None:
+            assert entry.body is not None
+            raise SyntaxProblem("AE104", "unexpected indent", entry.body.span.start, entry.body.span.start + 1)
+        found = self.manifests.read(entry)
+        if found is not None:
+            return found
+        return nodes.Assign(
+            entry.span, nodes.Name(key_span(entry, entry.key), entry.key), "=", as_data(entry), None, None, True
+        )
+
+    def expression_in(self, text: nodes.Text) -> nodes.Expr:
+        """The expression that a quoted text holds, with its places in the script."""
+        quoted = self.source.text[text.span.start : text.span.end]
+        at = quoted.find(text.value)
+        if at < 1 or not text.value.strip():
+            raise SyntaxProblem(
+                "AE405", "this text stands for an expression, which cannot be read out of it", text.span.start,
+                text.span.end, suggestion="write it without backslashes, in the other kind of quotes", kind="check",
+            )  # fmt: skip
+        start = text.span.start + at
+        return self.parse_expression(start, start + len(text.value))
 
     def _goal(self, entry: nodes.Entry) -> nodes.Stmt:
         value: Any = entry.value
@@ -139,7 +183,7 @@ class EntryBuilder(ExpressionBuilder):
         text = self.source.text[value.span.start : value.span.end]
         return nodes.PluginLine(entry.span, value, (), text)
 
-    def _verb_entry(self, entry: nodes.Entry, key: Token) -> nodes.Stmt:
+    def _verb_entry(self, entry: nodes.Entry) -> nodes.Stmt:
         """`log: "x"`, `recall: words from today`, `wait: 5`."""
         value: Any = entry.value
         slots: tuple[nodes.Slot, ...] = ()
@@ -269,10 +313,10 @@ class EntryBuilder(ExpressionBuilder):
         span = join(c[0].span, slots[-1].span)
         first = slots[0]
         if type(first) is nodes.SlotExpr:
-            value = _unsymbolic(first.value)
+            value = unsymbolic(first.value)
             if type(value) in (nodes.Call, nodes.MethodCall):
                 if block is not None:
-                    rest = (nodes.SlotExpr(block.span, as_data(self, nodes.Entry(span, "", None, block))),)
+                    rest = (nodes.SlotExpr(block.span, as_data(nodes.Entry(span, "", None, block))),)
                     return nodes.CallStmt(span, value, (*slots[1:], *rest), text)
                 return nodes.CallStmt(span, value, tuple(slots[1:]), text)
             arrows = [slot for slot in slots[1:] if type(slot) is nodes.SlotArrow]
@@ -302,7 +346,7 @@ class EntryBuilder(ExpressionBuilder):
                     "AE119", "this cannot be awaited", slot.span.start, slot.span.end,
                     expected=("await a, b", 'await event "name" for 5m'),
                 )  # fmt: skip
-            values.append(_unsymbolic(slot.value))
+            values.append(unsymbolic(slot.value))
         return nodes.AwaitValues(span, tuple(values))
 
     def item(self, c: Children) -> nodes.Stmt:
@@ -317,95 +361,6 @@ class EntryBuilder(ExpressionBuilder):
         if code and block is None and content is not None and type(content) is not nodes.Entry:
             return cast(nodes.Stmt, content)  # a numbered line in code is its statement
         return nodes.Item(join(token.span, last.span), content, block, number)
-
-
-# ---------------------------------------------------------------- symbols and data
-
-
-def symbolic(value: Any) -> Any:
-    """The value with bare names as symbols, where it stands as a whole or as element of a list (section 7)."""
-    if type(value) is nodes.Name:
-        return value if value.sigil else nodes.Name(value.span, value.name, "symbol")
-    if type(value) is nodes.ListExpr and any(type(e) in (nodes.Name, nodes.ListExpr) for e in value.elements):
-        return nodes.ListExpr(value.span, tuple(symbolic(element) for element in value.elements))
-    return value
-
-
-def _unsymbolic(value: nodes.Expr) -> nodes.Expr:
-    if type(value) is nodes.Name and value.role == "symbol":
-        return nodes.Name(value.span, value.name, "value")
-    return value
-
-
-def as_data(builder: EntryBuilder, statement: nodes.Stmt) -> nodes.Expr:
-    """An entry or section with its deeper lines as one expression: a dict of its entries, or a list of its items."""
-    work: list[tuple[Any, list[Any]]] = [(statement, [])]
-    order: list[tuple[Any, list[Any]]] = []
-    while work:
-        node, parts = work.pop()
-        order.append((node, parts))
-        for child in _children(builder, node):
-            inner: list[Any] = []
-            parts.append((child, inner))
-            work.append((child, inner))
-    built: dict[int, nodes.Expr] = {}
-    for node, parts in reversed(order):
-        built[id(node)] = _datum(node, [(child, built[id(child)]) for child, _ in parts])
-    return built[id(statement)]
-
-
-def _children(builder: EntryBuilder, node: Any) -> list[Any]:
-    body = getattr(node, "body", None)
-    children = list(body.body) if body is not None else []
-    content = node.content if type(node) is nodes.Item else None
-    if type(content) is nodes.Section or (type(content) is nodes.Entry and content.key):
-        children.insert(0, content)
-    for child in children:
-        if type(child) not in (nodes.Entry, nodes.Item, nodes.Section):
-            raise SyntaxProblem(
-                "AE125", "only entries and items stand in data", child.span.start, child.span.end,
-                expected=("key: value", "- item"),
-            )  # fmt: skip
-    return children
-
-
-def _datum(node: Any, children: list[tuple[Any, nodes.Expr]]) -> nodes.Expr:
-    span = node.span
-    if children and any(type(child) is nodes.Item for child, _ in children):
-        return nodes.ListExpr(span, tuple(value for _, value in children))
-    if children:
-        pairs = []
-        for child, value in children:
-            key = child.key if type(child) is nodes.Entry else child.name
-            pairs.append(nodes.Pair(child.span, nodes.Text(child.span, key), value))
-        return nodes.DictExpr(span, tuple(pairs))
-    if type(node) is nodes.Section:
-        return nodes.DictExpr(span, ())
-    return _scalar(node)
-
-
-def _scalar(node: Any) -> nodes.Expr:
-    value = node.value if type(node) is nodes.Entry else node.content
-    if type(value) is nodes.Entry:
-        value = value.value
-    if type(value) is nodes.ExprStmt:
-        return cast(nodes.Expr, symbolic(value.value))
-    if type(value) is nodes.VerbStmt:
-        words = f"{value.phrase.verb} {value.phrase.text}".strip()
-        return nodes.Text(value.span, words, True)
-    if type(value) is nodes.TextPhrase:
-        return nodes.Text(value.span, value.text, True)
-    if type(value) is nodes.BareComparison:
-        pairs = (
-            nodes.Pair(value.span, nodes.Text(value.span, "op"), nodes.Text(value.span, value.op)),
-            nodes.Pair(value.span, nodes.Text(value.span, "value"), value.value),
-        )
-        return nodes.DictExpr(value.span, pairs)
-    if value is None:
-        return nodes.Null(node.span)
-    if type(value) in nodes.EntryValue.__args__:  # type: ignore[attr-defined]
-        return cast(nodes.Expr, value)
-    raise SyntaxProblem("AE125", "a value is expected in data", node.span.start, node.span.end)
 
 
 # ---------------------------------------------------------------- single verbs
@@ -453,7 +408,7 @@ def _wait(span: nodes.Span, phrase: nodes.VerbPhrase) -> nodes.Stmt:
     if type(first) is not nodes.SlotExpr:
         raise SyntaxProblem("AE119", "a duration is missing", span.start, span.end, expected=("wait 5", "wait 2 hours"))
     if len(phrase.slots) == 1:
-        return nodes.Wait(span, _unsymbolic(first.value))
+        return nodes.Wait(span, unsymbolic(first.value))
     return nodes.Wait(span, nodes.Text(span, phrase.text, True))
 
 

@@ -17,7 +17,7 @@ from .scanner import Limits
 _OF_SOURCE: Final = frozenset({"source_kb", "brackets", "blocks"})
 
 
-def compiled(source: str, name: str, limits: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def compiled(source: str | bytes, name: str, limits: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """`{ok, diagnostics}`, with `ok` true also `code`, `meta`, `capabilities`, and of those the `certain` ones. Of
     `limits` those of the source count here (18.1): `source_kb`, `brackets`, `blocks`; the others are those of a run."""
     bounds = Limits(**{key: value for key, value in (limits or {}).items() if key in _OF_SOURCE})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .errors import SyntaxProblem
-from .layout import Block, Line
+from .layout import DATA, Block, Line
 from .lines import LineWriter
 from .refine import Refiner, has_juxtaposition, top_level
 from .tokens import TRIES, Token
@@ -145,7 +145,7 @@ class Heads(LineWriter):
         taken = self._for(line, rest) if word == "for" else self._head(line, rest, word, signal=signal)
         rest = rest[taken:]
         self._tail(line, rest)
-        if word == "if" and item is False and line.block.kind != "data" and self._bodiless(line):
+        if word == "if" and item is False and line.block.kind not in DATA and self._bodiless(line):
             raise self._missing(line)
         return True
 
@@ -201,7 +201,7 @@ class Heads(LineWriter):
             and not key
         ):
             return self._expression_branch(line, tokens, before)
-        if key and (kind in ("entry", "item") or line.block.kind == "data"):
+        if key and (kind in ("entry", "item") or line.block.kind in DATA):
             return False
         raise self._lonely(tokens[0])
 
@@ -270,8 +270,9 @@ class Heads(LineWriter):
         line.kind = "case"
         line.out.append(tokens[0].retyped(word.upper()))
         rest = tokens[1:]
-        guard = next((i for i in top_level(rest) if rest[i].type == "NAME" and rest[i].text == "if" and i), None)
-        if guard is not None and not any(rest[i].text == "else" for i in top_level(rest) if i > guard):
+        head = self._before_colon(rest)
+        guard = next((i for i in head if rest[i].type == "NAME" and rest[i].text == "if" and i), None)
+        if guard is not None and not any(rest[i].text == "else" for i in head if i > guard):
             self._refine(line, rest[:guard])
             line.out.append(rest[guard].retyped("GUARD"))
             taken = guard + 1 + self._head(line, rest[guard + 1 :], "case", signal=True)
@@ -279,3 +280,14 @@ class Heads(LineWriter):
             taken = self._head(line, rest, "case")
         self._tail(line, rest[taken:])
         return True
+
+    def _before_colon(self, tokens: list[Token]) -> list[int]:
+        """The places at depth 0 up to the colon or block that ends the head."""
+        questions = 0
+        places = top_level(tokens)
+        for number, at in enumerate(places):
+            type = tokens[at].type
+            if type == "BLOCK" or (type == ":" and not questions):
+                return places[:number]
+            questions += (type == "?") - (type == ":")
+        return places

@@ -49,9 +49,13 @@ class Line:
         self.out: list[Token] = []
 
 
+DATA = frozenset({"data", "workflow", "steps"})
+"""The kinds of block that hold entries and items in place of statements."""
+
+
 class Block:
     """A list of lines: the script, the inside of a brace block, or an indentation block. `kind` is what the shaper
-    makes of it (`code data declaration match`), `cost` how many blocks of CPython it nests."""
+    makes of it (`code declaration match command`, or one of `DATA`), `cost` how many blocks of CPython it nests."""
 
     __slots__ = ("brace", "cost", "function", "kind", "lines", "outer", "span", "start_depth", "top")
 

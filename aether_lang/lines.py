@@ -15,10 +15,10 @@ _BODIES = {
     "if": "code", "else": "code", "for": "code", "while": "code", "when": "code", "every": "code", "try": "code",
     "catch": "code", "finally": "code", "match": "match", "case": "code", "function": "code", "section": "declaration",
     "entry": "data", "verb": "code", "item": "data", "goal": "code", "handler": "code", "command": "command",
-    "payload": "data",
+    "payload": "data", "transaction": "code", "workflow": "workflow", "steps": "steps",
 }  # fmt: skip
 _MUST_OWN = frozenset({"for", "while", "when", "every", "try", "catch", "finally", "match", "function", "case", "else"})
-_COSTS = {"for": 1, "while": 1, "try": 1, "catch": 2, "finally": 1}
+_COSTS = {"for": 1, "while": 1, "try": 1, "catch": 2, "finally": 1, "transaction": 2, "goal": 2}
 
 
 class LineWriter:

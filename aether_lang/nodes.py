@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias, Union
 
 import msgspec
 
-VERSION = 1
+VERSION = 2
 
 Role: TypeAlias = Literal["value", "symbol", "signal"]
 
@@ -675,10 +675,43 @@ class Section(Node, frozen=True):
     body: Block
 
 
+class Trigger(Node, frozen=True):
+    """When a template does its work: on a schedule (as text), at an event, or both, while `guard` holds."""
+
+    schedule: str | None
+    event: str | None
+    guard: Expr | None
+
+
+class Feedback(Node, frozen=True):
+    """What a template expects back (`expect`, a text such as `reply from user within 2h`) and what it does when no
+    answer arrives in time."""
+
+    expect: Expr | None
+    no_response: Block | None
+
+
+class Template(Node, frozen=True):
+    """The keys of a template, in the order of its work: on each trigger whose guard holds, retrieve entries, run one
+    AI call over them (`goal`, `model`, `constraints`), bind `output`, run the actions, store, then wait for the
+    feedback. `retrieve` and `store` are the entries of `memory:`."""
+
+    trigger: Trigger | None
+    retrieve: tuple[Entry, ...]
+    store: tuple[Entry, ...]
+    goal: Expr | None
+    model: Expr | None
+    constraints: tuple[Expr, ...]
+    output: str | None
+    actions: tuple[Stmt, ...]
+    feedback: Feedback | None
+
+
 class Plugin(Node, frozen=True):
-    """`plugin p { .. }`, `agent a { .. }`. `config` and `state` are the values of those fields or None, a sub-block
-    of that name arrives as a `DictExpr` too. `fields` are the other entries, in order; `sections` the unknown
-    sub-sections, kept as data; `statements` what else stood in the body and runs when the declaration is reached."""
+    """`plugin p { .. }`, `plugin "p":`, `agent a { .. }`. `config` and `state` are the values of those fields or None,
+    a sub-block of that name arrives as a `DictExpr` too. `fields` are the other entries, in order; `sections` the
+    unknown sub-sections, kept as data; `statements` what else stood in the body and runs when the declaration is
+    reached; `template` the keys of a template, where it has any."""
 
     kind: Literal["plugin", "agent"]
     name: str
@@ -690,13 +723,7 @@ class Plugin(Node, frozen=True):
     timers: tuple[Timer, ...]
     sections: tuple[Section, ...]
     statements: tuple[Stmt, ...]
-
-
-class PluginTemplate(Node, frozen=True):
-    """`plugin "name":` with the keys of a template."""
-
-    name: str
-    entries: tuple[Entry, ...]
+    template: Template | None = None
 
 
 class ExposeCommand(Node, frozen=True):
@@ -748,25 +775,25 @@ class PluginLine(Node, frozen=True):
 
 
 class Meta(Node, frozen=True):
-    """`meta:`."""
+    """`meta:` or `meta { .. }`. The entries of intent blocks have their deeper lines as their value."""
 
     entries: tuple[Entry, ...]
 
 
 class Policy(Node, frozen=True):
-    """`policy:`."""
+    """`policy:` or `policy { .. }`: read before anything runs, wherever it stands."""
 
     entries: tuple[Entry, ...]
 
 
 class Require(Node, frozen=True):
-    """`require:`."""
+    """`require:` or `require { .. }`: checked before the first statement."""
 
     entries: tuple[Entry, ...]
 
 
 class WorkflowStep(Node, frozen=True):
-    """One step; a bare `Name` is called with the result before it, a call is made as written."""
+    """One step; a bare `Name` or `Field` is called with the result before it, a call is made as written."""
 
     call: Expr
     alias: str | None
@@ -777,12 +804,14 @@ class WorkflowStep(Node, frozen=True):
 
 
 class Workflow(Node, frozen=True):
-    """`workflow:` or `workflow name { .. }`."""
+    """`workflow:` or `workflow name { .. }`. `output` as a symbol names what the last result is bound to; `entries` are
+    other keys, which mean nothing."""
 
     name: str | None
     input: Expr | None
     output: Expr | None
     steps: tuple[WorkflowStep, ...]
+    entries: tuple[Entry, ...] = ()
 
 
 class ParallelBranch(Node, frozen=True):
@@ -805,7 +834,7 @@ class Transaction(Node, frozen=True):
 
 
 class ErrorRule(Node, frozen=True):
-    """One rule of `on_error:`. `types` are error names (`any` for all), `pattern` a substring of the message."""
+    """One rule of `on_error:`. `types` are error names (none for all), `pattern` a substring of the message."""
 
     types: tuple[str, ...]
     pattern: str | None
@@ -825,6 +854,36 @@ class PluginContract(Node, frozen=True):
 
     name: str | None
     entries: tuple[Entry, ...]
+
+
+class ManifestStep(Node, frozen=True):
+    """One record of a manifest that does something. `action` is its first key and `subject` the value of it; `using`
+    the call that does it, `params` its arguments, `output` the name of its result. `condition` decides between `then`
+    and `otherwise`; a loop binds `names` to the elements of `iterable` and runs `do`; `log` is a message. `others` are
+    keys that only say something. Texts that stand for expressions are parsed here already."""
+
+    action: str
+    subject: Expr | None
+    using: Expr | None
+    params: Expr | None
+    output: str | None
+    condition: Expr | None
+    then: tuple[ManifestStep, ...]
+    otherwise: tuple[ManifestStep, ...]
+    names: tuple[str, ...]
+    iterable: Expr | None
+    do: tuple[ManifestStep, ...]
+    log: Expr | None
+    others: tuple[Entry, ...]
+
+
+class Manifest(Node, frozen=True):
+    """`steps:` and its like: dash records of which at least one is a step. `data` is the whole as `manifest()` reads
+    it, with calls as text; `steps` are the records that are steps, in order."""
+
+    key: str
+    data: Expr
+    steps: tuple[ManifestStep, ...]
 
 
 class Module(Node, frozen=True):
@@ -851,6 +910,6 @@ Slot: TypeAlias = Union[SlotExpr, SlotWord, SlotPrep, SlotKey, SlotGuard, SlotAr
 Stmt: TypeAlias = Union[  # noqa: UP007
     ExprStmt, Assign, ArrowStmt, CallStmt, If, For, While, Match, Try, Throw, Return, Break, Continue, Wait,
     AwaitValues, AwaitEvent, VerbStmt, Message, Use, FromImport, Export, Define, Function, Handler, When, Timer, Entry,
-    Item, Section, Plugin, PluginTemplate, ExposeCommand, Command, Goal, HeaderFlag, PluginLine, Meta, Policy, Require,
-    Workflow, Parallel, Transaction, OnError, PluginContract,
+    Item, Section, Plugin, ExposeCommand, Command, Goal, HeaderFlag, PluginLine, Meta, Policy, Require,
+    Workflow, Parallel, Transaction, OnError, PluginContract, Manifest,
 ]  # fmt: skip

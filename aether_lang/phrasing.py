@@ -173,6 +173,8 @@ class Phrasing(Heads):
             if type == "=>":
                 break
             if type in ASSIGN_OPS:
+                if first_juxtaposition(tokens[:at]) > 0:
+                    break
                 self._assign(line, tokens, at)
                 return
         foreign = _foreign(tokens)
@@ -187,7 +189,7 @@ class Phrasing(Heads):
             word = tokens[place]
             called = place > 1 and tokens[place - 1].type == ")" and _is_call(tokens, place - 1)
             fits = word.type == "NAME" and (word.text in PREPOSITIONS or word.text in GUARDS or word.text == "based")
-            phrase = (called and fits and not 0 < arrow < place) or item
+            phrase = (called and fits and not 0 < arrow < place) or item or self._guarded(tokens, places, item)
             if not phrase:
                 raise self._side_by_side(tokens, place)
         if not phrase:

@@ -54,7 +54,7 @@ _PIPE = re.compile(r"[ \t]*\|[ \t]*(?:(?:\#|//)[^\n]*)?\r?(?:\n|\Z)")
 _KEY_COLON = re.compile(r"[ \t]*:")
 _GOAL_COMMENT = re.compile(r"(?<=[ \t])(?:\#|//)(?=[ \t]|$)")
 _GOAL_KEY = re.compile(r"(?:^|(?<=[ \t]))(priority|metrics|deadline):")
-_DICT_LAMBDA = re.compile(r"""\s*(?:\.\.\.|\}|(?:[A-Za-z_]\w*|"[^"\n]*"|'[^'\n]*')\s*:)""", re.A)
+_DICT_LAMBDA = re.compile(r"""(?:\s|\#[^\n]*|//[^\n]*)*(?:\.\.\.|\}|(?:[A-Za-z_]\w*|"[^"\n]*"|'[^'\n]*')\s*:)""", re.A)
 
 _SYNONYMS = {"→": "->", "===": "==", "!==": "!="}
 _CONTINUES = frozenset(
@@ -277,11 +277,16 @@ class _Scanner:
 
     def _ends_operand(self, token: Token | None) -> bool:
         """Does an operand end with this token, the last one?"""
-        if token is None or token.type not in ENDS:
+        if token is None or token.type not in ENDS or self._defines(token):
             return False
         if token.type != "NAME" or (token.text not in OPWORDS and token.text not in _UPPER_WORDS):
             return not (token.type == "NAME" and token.text == "else" and self._is_keyword(token))
         return not self._is_keyword(token)
+
+    def _defines(self, token: Token) -> bool:
+        """Is it the `as` of `define X as`?"""
+        statement = self.frames[-1].statement
+        return token.text == "as" and len(statement) == 3 and statement[0].text == "define"
 
     def _is_keyword(self, token: Token) -> bool:
         """Does this word, the last token and one of OPWORDS or `else`, act as a keyword before `{`, `/`, `[`, `(`
@@ -296,6 +301,8 @@ class _Scanner:
             return token.text not in ("and", "or", "in", "is", "AND", "OR")
         if token.text in ("not", "if", "NOT"):
             return True
+        if token.text == "elif" and before.type == "FINISH":
+            return True
         if token.text in ("when", "match", "case", "throw", "raise", "return", "while", "elif"):
             return token.text in ("when", "elif") and before.type in (ENDS | {"FINISH"}) and self._in_phrase()
         return before.type in ENDS or before.type == "FINISH"
@@ -307,11 +314,9 @@ class _Scanner:
             return False
         statement = frame.statement
         first = statement[0]
-        if first.type != "NAME":
-            return len(statement) > 1 and statement[1].type == ":" and first.type in ("STRING", "NUMBER")
-        if len(statement) > 1 and statement[1].type == ":":
+        if len(statement) > 1 and statement[1].type == ":" and first.type in ("NAME", "STRING", "NUMBER"):
             return True
-        if verb_base(first.text) and len(statement) > 1 and statement[1].type not in (*ASSIGN_OPS, ".", ",", "["):
+        if first.type == "NAME" and verb_base(first.text) and len(statement) > 1 and statement[1].type not in (*ASSIGN_OPS, ".", ",", "["):
             return True
         value = next((i for i, token in enumerate(statement[:64]) if token.type in ASSIGN_OPS), 0) + 1
         if first.text == "return":
@@ -340,6 +345,11 @@ class _Scanner:
         """Is it the `/=` of an assignment: right behind the one name that the statement begins with?"""
         statement = self.frames[-1].statement
         return op == "/=" and len(statement) == 1 and statement[0].type == "NAME" and statement[0].text not in RESERVED
+
+    def _in_signature(self) -> bool:
+        """Is the statement the head of a function, where a `?` belongs to a type?"""
+        statement = self.frames[-1].statement
+        return bool(statement) and statement[0].text in _DECLARES and statement[-2].type not in ("as", "?")
 
     # ------------------------------------------------------------ words
 
@@ -459,7 +469,7 @@ class _Scanner:
             if op == ":":
                 self._colon(token)
             elif op == "?":
-                self.frames[-1].questions += 1
+                self.frames[-1].questions += not self._in_signature()
             elif op == "-" and len(self.frames[-1].statement) == 1 and self.frames[-1].kind == "block":
                 self._dash(token)
             elif op == "." and len(self.frames[-1].statement) == 2 and self.frames[-1].kind == "block":

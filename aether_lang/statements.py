@@ -4,31 +4,12 @@ import ast
 import contextlib
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Any
 
-from . import nodes
-from .errors import AetherError, Diagnostic
+from . import nodes, not_yet
+from .errors import AetherError
 from .expressions import Expressions, Frame, Sink, assign, attempt, call, const, load, locate
 from .scopes import BlockScope, FunctionScope, is_range
-
-_LATER: Final[dict[Any, str]] = {
-    nodes.PluginTemplate: "plugin templates",
-    nodes.Require: "`require:` blocks",
-    nodes.Workflow: "`workflow:` blocks",
-    nodes.Parallel: "`parallel:` blocks",
-    nodes.Transaction: "`transaction:` blocks",
-    nodes.OnError: "`on_error:` rules",
-    nodes.PluginContract: "`plugin_contract:` blocks",
-    nodes.Item: "manifest items",
-}
-
-
-def refused(module: nodes.Module, line: int, column: int, message: str) -> AetherError:
-    """The error for a construct that this version does not run, at its place."""
-    lines = module.source.splitlines()
-    source = lines[line - 1] if 0 < line <= len(lines) else ""
-    caret = "".join(c if c == "\t" else " " for c in source[: column - 1]) + "^"
-    return AetherError([Diagnostic("check", "AE190", module.name, line, column, column + 1, message, source, caret)])
 
 
 class Statements(Expressions):
@@ -70,8 +51,8 @@ class Statements(Expressions):
 
     def _statement(self, node: Any) -> None:
         name = type(node)
-        if name in _LATER:
-            raise self._later(node, _LATER[name])
+        if name in not_yet.STATEMENTS:
+            raise self._later(node, not_yet.STATEMENTS[name])
         method: Callable[[Any], None] | None = getattr(self, "_do_" + name.__name__.lower(), None)
         if method is None:
             raise self._later(node, f"a statement of the kind {name.__name__}")
@@ -81,7 +62,7 @@ class Statements(Expressions):
             locate(statement, node.span)
 
     def _later(self, node: nodes.Node, what: str) -> AetherError:
-        return refused(self.module, node.span.line, node.span.column, f"not available yet: {what}")
+        return not_yet.refused(self.module, node.span.line, node.span.column, f"not available yet: {what}")
 
     # ------------------------------------------------------------ assignment
 

@@ -15,15 +15,16 @@ import msgspec
 
 from kernel import BadInput, Context, Plugin, Pool, ServiceUnavailable, needs
 
-from . import commands
+from . import checking, commands, signing
 from .compiled import Compiled, Compiler, compile_program, fingerprint, run_program
 from .examination import look
 from .faults import failure_of_source
 from .foresight import behalf, reach, refuse_what_must_fail
-from .library import Library, Root
+from .library import Library, Root, Script
 from .limits import SHIPPED, for_worker, limits_of
 from .names import inline_name
 from .runs import Run, State, begin, on_behalf
+from .trust import admit, admit_inline, findings, findings_inline
 
 scripts = Plugin(
     "scripts",
@@ -34,6 +35,8 @@ scripts = Plugin(
     topics=["script", "intent", "ui"],
 )
 
+STYLE = "AS"
+"""How the codes of notes on style begin; a run is not told of them."""
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 
@@ -131,7 +134,7 @@ class Runner:
 async def _start(run: Run, own: House, given: dict[str, Any], execution: dict[str, Any]) -> dict[str, Any]:
     state = run.state
     caller = on_behalf(own.ctx, state["caller"], state["trace"])
-    source, state["name"] = await _source(own, given, execution["name"])
+    source, state["name"], remark = await _source(own, given, execution["name"])
     # Asked again, for the policy may have changed while it waited.
     await caller.require("script:run", state["name"])
     limits = await limits_of(own.ctx, state["caller"], state["name"])
@@ -145,7 +148,9 @@ async def _start(run: Run, own: House, given: dict[str, Any], execution: dict[st
     if not compiled.ok:
         await run.finish("failed", None, failure_of_source(compiled.diagnostics, state["name"]))
         return {"wall_s": None}
-    for finding in compiled.diagnostics[:20]:
+    if remark is not None:
+        run.note("job.log", {"level": "warning", "message": remark, "file": state["name"], "line": 1, "column": 1})
+    for finding in [one for one in compiled.diagnostics if not one["code"].startswith(STYLE)][:20]:
         run.note("job.log", {"level": "warning", **{k: finding.get(k) for k in ("message", "line", "column", "file")}})
     body = {
         "kind": "run",
@@ -173,11 +178,12 @@ async def _unless_stopped(stopping: asyncio.Event, compiling: Coroutine[Any, Any
             made.exception()  # seen: whoever asked has left
 
 
-async def _source(own: House, given: dict[str, Any], name: str) -> tuple[str, str]:
+async def _source(own: House, given: dict[str, Any], name: str) -> tuple[str, str, str | None]:
+    """Return the text, its name, and what the run is to be told of its signature; `Denied` where it may not run."""
     if isinstance(given.get("source"), str):
-        return given["source"], name
+        return given["source"], name, await admit_inline(own.ctx, given["source"], name)
     script = await asyncio.to_thread(own.library.find, name)
-    return script.source, script.name
+    return script.source, script.name, await admit(own.ctx, script)
 
 
 def _run(state: State, own: House) -> Run:
@@ -228,14 +234,19 @@ class Scripts:
                 raise BadInput("expected `source`, or the `name` of a script", details={"field": "source"})
             script = await asyncio.to_thread(own.library.find, name)
             source, name = script.source, script.name
+            of_signature = await findings(own.ctx, script)
         else:
             name = inline_name(name)
+            of_signature = await findings_inline(own.ctx, source, name)
+        if any(one["code"].startswith("AE") for one in of_signature):
+            # What may not run is not parsed either.
+            return {"ok": False, "name": name, "diagnostics": of_signature, "capabilities": [], "reach": []}
         limits = await limits_of(own.ctx, behalf(ctx), name)
         found: Compiled = await own.compiler.compile(source, name, limits)
         return {
             "ok": found.ok,
             "name": name,
-            "diagnostics": found.diagnostics,
+            "diagnostics": [*of_signature, *found.diagnostics],
             "capabilities": found.capabilities,
             "reach": [msgspec.to_builtins(one) for one in await reach(own.ctx, ctx, found, name, principal)],
         }
@@ -255,10 +266,12 @@ class Scripts:
         """Accept a run of a script of the library, or of a source; return the job's row, committed.
 
         Raises `NotFound` for an unknown script, and asks for `script:run` on its name; raises `Denied` as well where
-        the script surely uses a right that the caller does not have through it.
+        the policy wants a signature that it does not have (code `SIGNATURE_ERROR`), and where the script surely uses a
+        right that the caller does not have through it.
         """
         own = house()
         given: dict[str, Any] = {"parameters": parameters or {}, "context": context or {}}
+        script: Script | None = None
         if source is not None:
             name = inline_name(script_name)
             given["source"] = text = source
@@ -268,6 +281,7 @@ class Scripts:
         else:
             raise BadInput("expected the name of a script, or a source", details={"field": "script_name"})
         await ctx.require("script:run", name)
+        await (admit_inline(own.ctx, text, name) if script is None else admit(own.ctx, script))
         await refuse_what_must_fail(own.ctx, ctx, own.compiler, text, name, patience_s=ctx.settings.look_ahead_s)
         row: dict[str, Any] = await ctx.service("executions").submit(
             "script", name, given, priority=priority, idempotency_key=idempotency_key, deadline_s=deadline_s
@@ -367,4 +381,5 @@ def import_state(version: str, state: dict[str, Any]) -> None:
     state["taken"] = True
 
 
-commands.add(scripts)
+for verbs in (commands, checking, signing):
+    verbs.add(scripts)

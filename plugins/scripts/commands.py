@@ -1,16 +1,17 @@
-"""The verbs `aether run`, `check`, `jobs` and `cancel`: thin calls to the hub, but for `check`, which needs none."""
+"""The verbs `aether run`, `jobs` and `cancel`: thin calls to the hub."""
 
 from __future__ import annotations
 
 import asyncio
-import re
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 import aether_lang
-from kernel import BadInput, Plugin, ServiceUnavailable, Terminal
+from kernel import BadInput, Plugin, Terminal
+
+from .names import readable
 
 STYLES = {"completed": "green", "failed": "red", "cancelled": "yellow", "running": "cyan", "pending": "dim"}
 
@@ -18,7 +19,6 @@ STYLES = {"completed": "green", "failed": "red", "cancelled": "yellow", "running
 def add(p: Plugin) -> None:
     """Collect the verbs on `p`."""
     p.command("run")(run)
-    p.command("check")(check)
     p.command("jobs")(jobs)
     p.command("cancel")(cancel)
 
@@ -45,72 +45,6 @@ async def run(
     return 0 if ended["status"] == "completed" else 1
 
 
-async def check(
-    terminal: Terminal, files: list[str], capabilities: bool = False, as_: str = "user:local"
-) -> int | None:
-    """Check scripts without running them; the exit status is 1 when one has an error.
-
-    --capabilities lists what each can reach, and what the policy of the running hub says of that for --as.
-    """
-    broken = False
-    for name in files:
-        found = await asyncio.to_thread(_checked, name)
-        wrong = any(not finding.is_warning for finding in found)
-        broken = broken or wrong
-        reach = await _reach(terminal, Path(name), as_) if capabilities and not wrong else None
-        if terminal.json:
-            shown: dict[str, Any] = {"file": name, "diagnostics": [msgspec.to_builtins(finding) for finding in found]}
-            terminal.print(shown if reach is None else {**shown, "principal": as_, "reach": reach})
-            continue
-        for finding in found:
-            terminal.console.print(finding.render(), markup=False, highlight=False, soft_wrap=True)
-        if not found:
-            terminal.print(f"{name}: ok")
-        if reach is not None:
-            _show_reach(terminal, reach, as_)
-    return 1 if broken else None
-
-
-async def _reach(terminal: Terminal, path: Path, principal: str) -> list[dict[str, Any]]:
-    """Return what a script can reach; the answers are empty without a hub."""
-    source = await asyncio.to_thread(_read, path)
-    asked = {"source": source, "name": _name(path), "principal": principal}
-    try:
-        checked = await terminal.request("POST", "/api/scripts/check", json=asked)
-    except ServiceUnavailable as error:
-        if error.code != "HUB_NOT_RUNNING":
-            raise
-        words = aether_lang.capabilities(aether_lang.parse(source, path.name))
-        return [{"capability": word, "answer": "", "reason": "", "source": ""} for word in words]
-    return list(checked["reach"])
-
-
-def _show_reach(terminal: Terminal, reach: list[dict[str, Any]], principal: str) -> None:
-    if not reach:
-        terminal.print("  it reaches nothing outside itself")
-        return
-    if not reach[0]["answer"]:
-        terminal.print(f"  it can reach {', '.join(one['capability'] for one in reach)}")
-        terminal.print("  no hub runs, so what the policy says is not known; ask: aether policy explain --offline")
-        return
-    rows = [
-        (
-            one["capability"],
-            "depends on its object" if one["answer"] == "depends" else one["answer"],
-            f"line {one['line']}" if one["certain"] else "perhaps",
-            one["source"],
-        )
-        for one in reach
-    ]
-    terminal.table(("capability", f"for {principal}", "used", "decided by"), rows)
-    for one in reach:
-        if one["answer"] == "no":
-            sure = "so the hub refuses to run it: " if one["certain"] else ""
-            place = f" ({one['source']})" if one["source"] else ""
-            terminal.print(f"{one['capability']}: {sure}{one['reason']}{place}")
-            terminal.print(f"  to learn more: {one['hint']}")
-
-
 async def jobs(terminal: Terminal, status: str = "", limit: int = 20) -> None:
     """List jobs, newest first."""
     query = f"?limit={limit}" + (f"&status={status}" if status else "")
@@ -134,13 +68,9 @@ async def cancel(terminal: Terminal, id: str) -> None:
     terminal.print(answer if terminal.json else answer["message"])
 
 
-def _checked(name: str) -> list[aether_lang.Diagnostic]:
-    return aether_lang.check(_read(Path(name)), name)
-
-
 def _named(script: str) -> dict[str, Any]:
     path = Path(script)
-    return {"source": _read(path), "name": _name(path)} if path.is_file() else {"name": script}
+    return {"source": _read(path), "name": readable(path.name)} if path.is_file() else {"name": script}
 
 
 def _read(path: Path) -> str:
@@ -150,11 +80,6 @@ def _read(path: Path) -> str:
         raise BadInput(f"{path} cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
         raise BadInput(f"{path} is not UTF-8: byte {error.start + 1} cannot be read") from None
-
-
-def _name(path: Path) -> str:
-    """Return a name that the hub takes, as near to the file's as can be."""
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", path.name)[-100:].lstrip(".") or "script"
 
 
 class _Progress:

@@ -57,6 +57,11 @@ def inline_name(name: str | None) -> str:
     return f"{INLINE}/{check_name(name or 'script')}"
 
 
+def readable(file: str) -> str:
+    """Return a name that the hub takes, as near to a file's as can be."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", file)[-100:].lstrip(".") or "script"
+
+
 def wrong(name: Any, why: str) -> BadInput:
     """Return the refusal of a name."""
     shown = str(name)[:80]

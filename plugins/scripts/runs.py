@@ -26,6 +26,7 @@ from kernel import (
 from .faults import DENIAL, failure_of_run, fault
 from .gateway import Gateway
 from .library import Library
+from .trust import admit
 
 MESSAGE_MOST = 8 * 1024
 """Characters of one log record that are kept."""
@@ -188,9 +189,13 @@ class Run:
         path = body.get("args", {}).get("path") if isinstance(body.get("args"), dict) else None
         try:
             script = await asyncio.to_thread(self._library.module, path if isinstance(path, str) else "")
+            remark = await admit(self._own, script)
             compiled = await self._compile(script.source, script.name, self.state["limits"])
         except AetherraError as error:
-            raise fault("ImportError", error.message, module=str(path)[:80]) from None
+            kind = "SignatureError" if error.code == "SIGNATURE_ERROR" else "ImportError"
+            raise fault(kind, error.message, module=str(path)[:80]) from None
+        if remark is not None:
+            self.note("job.log", {"level": "warning", "message": remark, "file": script.name, "line": 1, "column": 1})
         if not compiled.ok:
             first: dict[str, Any] = next(
                 (d for d in compiled.diagnostics if str(d.get("code", "")).startswith("AE")), {}

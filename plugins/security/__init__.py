@@ -19,7 +19,7 @@ from .explanation import explain as explained
 from .folder import Keeper, Outcome
 from .patterns import Right
 from .policy import AUDITED_FROM_RISK, NOT_AUDITED, REMEMBERED, Audited, Outlook
-from .rules import VERSION, Trust
+from .rules import VERSION, SignatureMode, Trust
 from .sources import InForceFiles, network_of
 
 security = Plugin(
@@ -164,6 +164,16 @@ class Foreseen(msgspec.Struct):
     hint: str
 
 
+class Signatures(msgspec.Struct):
+    """What a script without a valid signature meets: `off` nothing, `warn` a warning, `strict` a refusal.
+
+    `keys` are those whose signatures count, by id: `ed25519:` and the public key in base64.
+    """
+
+    mode: SignatureMode
+    keys: dict[str, str]
+
+
 def _foreseen(chain: Chain, right: str) -> Foreseen:
     answer, decision = keeper.policy.outlook(chain, right)
     return Foreseen(right, answer, decision.reason, decision.source, decision.hint)
@@ -266,6 +276,11 @@ class PolicyService:
         for principal in through:
             chain = chain.through(principal)
         return keeper.policy.limits_for(chain)
+
+    @needs("policy:read")
+    async def signatures(self, ctx: Context, script: str) -> Signatures:
+        """Return what the script of that name, such as `ci/a.aether`, meets without a valid signature, and the keys."""
+        return Signatures(keeper.policy.signatures_of(script), keeper.policy.trust.keys)
 
     @needs("policy:write")
     async def reload(self, ctx: Context, force: bool = False) -> InForce:

@@ -90,6 +90,8 @@ def _statements(policy: Policy) -> Iterator[tuple[str, str, str]]:
         yield "trust.plugin_folders", folder, ""
     if policy.trust.auto_integrate_min_score is not None:
         yield "trust", f"auto_integrate_min_score = {policy.trust.auto_integrate_min_score}", ""
+    if policy.trust.signatures is not None:
+        yield "trust", f'signatures = "{policy.trust.signatures}"', ""
     if policy.strict_mode:
         yield "strict_mode", "strict_mode = true", ""
     if policy.network_strict:

@@ -5,14 +5,14 @@ Pure: it asks the policy that it is given, and policies that differ from it by w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
 from kernel import BadInput, Caller, Chain, Effect, nearest
 
 from .patterns import KINDS, Right, Who
-from .policy import Member, Policy, how_to_explain, members, segments
+from .policy import BUNDLED, Member, Policy, how_to_explain, members, segments
 from .remedies import Proposal, altered, propose
 from .rules import PolicyFile, Rule, Trust
 
@@ -121,10 +121,18 @@ def explain(policy: Policy, question: Question, notes: Sequence[str] = ()) -> Ex
         members=[_judged(policy_asked, member, capability) for member in members(chain)] if known else [],
         supposed=list(question.supposed),
         proposal=None if decision.allowed else propose(policy_asked, chain, capability),
-        notes=list(notes),
+        notes=[*notes, *_unverified(policy_asked, chain)],
         command=how_to_explain(Chain(caller, chain.via), capability, question.supposed),
         policy=policy.hash,
     )
+
+
+def _unverified(policy: Policy, chain: Chain) -> Iterator[str]:
+    """Yield what is decided elsewhere: whether a script that must be signed is."""
+    for name in chain.via:
+        foreign = name.startswith("script:") and not name.startswith(BUNDLED)
+        if foreign and policy.signatures_of(name.removeprefix("script:")) == "strict":
+            yield f"{name} must be signed by a key of [trust] keys; aether verify tells whether it is"
 
 
 def _judged(policy: Policy, member: Member, capability: str) -> Judged:

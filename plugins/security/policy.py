@@ -19,7 +19,7 @@ from kernel import Caller, Chain, Decision, Effect
 from . import rules
 from .network import Host
 from .patterns import Right, Who
-from .rules import MAIN, Blocked, Mistake, PolicyFile, Rule, Trust
+from .rules import MAIN, SIGNATURE_MODES, Blocked, Mistake, PolicyFile, Rule, SignatureMode, Trust
 from .words import Words
 
 FILES = 64
@@ -262,15 +262,25 @@ class Policy:
         return some and (member.scopes is None or any(_scope_touches(scope, asked) for scope in member.scopes))
 
     def unsigned(self, member: Member) -> Refusal | None:
-        """Return the refusal of who must be signed and cannot be; what is bundled is trusted by its folder."""
-        if not self._must_sign or member.name.startswith(BUNDLED):
-            return None
-        name = tuple(member.name.split(":"))
-        if not any(who.fits(name) for who in self._must_sign):
+        """Return the refusal of who must be signed and cannot be; what is bundled is trusted by its folder.
+
+        A script is not refused here: its text is verified where it is loaded, under `signatures_of` it.
+        """
+        if member.name.startswith((*BUNDLED, "script:")) or not self._must_be_signed(member.name):
             return None
         why = "strict_mode or [trust] require_signature wants a signature"
         reason = f"{member.name} is refused: {why}, and this version of the hub verifies none"
         return Refusal("unsigned", reason, member, label="signature", source=MAIN)
+
+    def signatures_of(self, script: str) -> SignatureMode:
+        """Return what the script of that name meets without a valid signature; what is bundled never asks."""
+        if self.closed is not None or self._must_be_signed(f"script:{script}"):
+            return "strict"
+        return self.trust.signatures or "warn"
+
+    def _must_be_signed(self, principal: str) -> bool:
+        name = tuple(principal.split(":"))
+        return any(who.fits(name) for who in self._must_sign)
 
     def judge_member(self, member: Member, asked: tuple[str, ...], capability: str) -> Refusal | Rule:
         """Return the rule that allows it to one member by itself, or why not."""
@@ -443,6 +453,7 @@ def _merged_trust(files: Sequence[PolicyFile]) -> Trust:
         plugin_folders=tuple(dict.fromkeys(folder for part in parts for folder in part.plugin_folders)),
         require_signature=tuple(dict.fromkeys(who for part in parts for who in part.require_signature)),
         auto_integrate_min_score=max(scores, default=None),
+        signatures=max((part.signatures for part in parts if part.signatures), key=SIGNATURE_MODES.index, default=None),
     )
 
 

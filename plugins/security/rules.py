@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import tomllib
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, cast
 
 import msgspec
 
@@ -44,6 +44,7 @@ LIMITS: dict[str, type] = {
 """The limits of a script (what is counted, and how: language reference, 18.1); seconds may have a fraction."""
 
 _SECTIONS = ("version", "strict_mode", "capabilities", "overrides", "network", "limits", "trust")
+_KEY_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _AT = re.compile(r" \(at line (\d+), column \d+\)$")
 
 
@@ -95,13 +96,22 @@ class Blocked(msgspec.Struct, frozen=True):
     source: str
 
 
+SignatureMode = Literal["off", "warn", "strict"]
+SIGNATURE_MODES: tuple[SignatureMode, ...] = ("off", "warn", "strict")
+"""From the mildest to the strictest."""
+
+
 class Trust(msgspec.Struct, frozen=True):
-    """`[trust]`: whose signatures count, which folders' plugins run in the hub, and what must be signed."""
+    """`[trust]`: whose signatures count, which folders' plugins run in the hub, and what must be signed.
+
+    `signatures` is what a script without a valid signature meets: `off`, `warn` or `strict`; None where nothing says.
+    """
 
     keys: dict[str, str] = {}
     plugin_folders: tuple[str, ...] = ()
     require_signature: tuple[str, ...] = ()
     auto_integrate_min_score: float | None = None
+    signatures: SignatureMode | None = None
 
 
 class Signed(msgspec.Struct, frozen=True):
@@ -252,11 +262,22 @@ class _Reader:
         for name, key in keys.items():
             if not _is_key(key):
                 self.wrong((*path, "keys", name), f'{name}: expected "ed25519:" and 32 bytes in base64')
+            if not _KEY_ID.fullmatch(name):
+                self.wrong((*path, "keys", name), f"{name[:80]!r}: a key's id has 1 to 64 of A-Z a-z 0-9 _ . -")
         patterns = [signed.who.text for signed in self.signed()]
         score = self.value((*path, "auto_integrate_min_score"), (int, float), "a number from 0 to 1", None)
         if score is not None and not 0 <= score <= 1:
             self.wrong((*path, "auto_integrate_min_score"), f"expected a number from 0 to 1, got {score!r}")
-        return Trust(keys, tuple(self.strings((*path, "plugin_folders"))), tuple(patterns), score)
+        folders = tuple(self.strings((*path, "plugin_folders")))
+        return Trust(keys, folders, tuple(patterns), score, self.signatures((*path, "signatures")))
+
+    def signatures(self, path: Path) -> SignatureMode | None:
+        mode = self.value(path, str, "a text", None)
+        if mode is not None and mode not in SIGNATURE_MODES:
+            self.wrong(
+                path, f"signatures: expected {', '.join(SIGNATURE_MODES[:-1])} or {SIGNATURE_MODES[-1]}, got {mode!r}"
+            )
+        return cast(SignatureMode | None, mode)
 
     def signed(self) -> list[Signed]:
         path = ("trust", "require_signature")

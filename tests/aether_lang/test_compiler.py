@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from aether_lang.checker import check
 from aether_lang.compiler import compile_module
 from aether_lang.errors import AetherError
 from aether_lang.host import LoadedModule, LocalHost
@@ -503,8 +504,6 @@ def test_a_goal_without_the_right_is_only_noted() -> None:
 
 
 def test_header_flags_are_part_of_the_compiled_form() -> None:
-    from aether_lang.runtime import Compiled
-
     meta = Compiled(compile_module(parse('identity: "X"\nconsciousness: enabled\n', "a"))).meta
     assert meta["flags"] == {"identity": "X", "consciousness": "enabled"}
 
@@ -611,12 +610,30 @@ def test_fields_sections_and_variables_of_a_plugin_block_are_names_in_its_functi
     assert result(source) == [5, "limit", 2, 2, 5]
 
 
-def test_capabilities_of_a_plugin_block_are_words_and_not_fields_of_variables() -> None:
-    compiled = compile_module(
-        parse("plugin p { capabilities: [memory.read, log]\n on_run { return self.capabilities } }")
-    )
-    assert run(compiled, Recorder()).result == ["memory.read", "log"]
-    assert Compiled(compiled).meta["plugins"][0]["fields"]["capabilities"] == ["memory.read", "log"]
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("parallel:\n  a: f()", "`parallel:` blocks"),
+        ("transaction {\n  log 1\n}", "`transaction:` blocks"),
+        ("workflow brew { steps: [a] }", "`workflow:` blocks"),
+        ("steps:\n  - scan: f()\n    using: g()", "manifests"),
+        ("plugin 'p':\n  trigger:\n    schedule: daily", "plugin templates"),
+        ("plugin p { capabilities: [memory.read] }", "`capabilities:` of a plugin block"),
+        ("plugin p { persist: true }", "`persist:` of a plugin block"),
+        ("simulate load { log 1 }", "`simulate` blocks"),
+        ("policy:\n  risk_budget: 0.5", "the policy 'risk_budget'"),
+        ("on_error:\n  - log('x')", "`on_error:` rules"),
+        ("require:\n  plugins: [pot]", "`require:` blocks"),
+        ("plugin_contract:\n  id: pot", "`plugin_contract:` blocks"),
+        ("manifest()", "`manifest()`"),
+    ],
+)
+def test_a_construct_that_this_version_does_not_run_is_refused_by_name_at_its_place(text: str, what: str) -> None:
+    with pytest.raises(AetherError) as caught:
+        compile_module(parse(text))
+    (found,) = caught.value.diagnostics
+    assert (found.code, found.message) == ("AE190", f"not available yet: {what}")
+    assert "AW190" in [finding.code for finding in check(text)]
 
 
 def test_names_from_a_module_load_it_when_they_are_first_read() -> None:

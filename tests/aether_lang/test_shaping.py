@@ -96,24 +96,3 @@ def test_functions_begin_to_count_blocks_anew() -> None:
     loops = "".join(f"{' ' * depth}for x in y:\n" for depth in range(18))
     assert parse(loops + " " * 18 + "log x").body
     assert parse(loops + " " * 18 + "f = x => { for a in b { log a } }").body
-
-
-@pytest.mark.parametrize(
-    ("text", "what"),
-    [
-        ("meta:\n  name: 'x'", "`meta:` blocks"),
-        ("policy: strict_null: true", "`policy:` blocks"),
-        ("policy { a: 1 }", "`policy` blocks"),
-        ("transaction {\n  log 1\n}", "`transaction` blocks"),
-        ("workflow brew { steps: 1 }", "`workflow` blocks"),
-        ("workflow:\n  steps:\n    - load as x\n    - f(x) retry=2", "`workflow:` blocks"),
-        ("steps:\n  - scan: f()\n    using: g()", "`steps:` manifests"),
-        ("plugin 'p':\n  description: 'x'", '`plugin "name":` templates'),
-    ],
-)
-def test_a_construct_that_is_not_there_yet_is_named(text: str, what: str) -> None:
-    for script in (text, "if a {\n" + text + "\n}", "if a:\n" + "\n".join("  " + line for line in text.split("\n"))):
-        with pytest.raises(AetherError) as caught:
-            parse(script)
-        (found,) = caught.value.diagnostics
-        assert (found.code, found.message) == ("AE190", f"{what} are not available yet")

@@ -125,13 +125,23 @@ def test_what_the_network_bars_is_proposed_there(ask: Ask) -> None:
 
 
 def test_what_wants_a_signature_names_each_line_that_does(ask: Ask) -> None:
-    rest = '[trust]\nrequire_signature = ["agent:*", "script:ci/*"]'
-    found = ask("strict_mode = true\n" + toml('"*" = ["*"]', rest=rest), "core:a", "log:write", "script:ci/x")
+    rest = '[trust]\nrequire_signature = ["agent:*", "plugin:ci/*"]'
+    found = ask("strict_mode = true\n" + toml('"*" = ["*"]', rest=rest), "core:a", "log:write", "plugin:ci/x")
     assert texts(found) == [
         "default.toml:1: write strict_mode = false, until the hub can verify signatures",
-        'default.toml:10: take "script:ci/*" out of require_signature, until the hub can verify signatures',
+        'default.toml:10: take "plugin:ci/*" out of require_signature, until the hub can verify signatures',
     ]
     assert found.proposal.verified
+
+
+def test_a_script_that_must_be_signed_is_judged_by_its_rights_and_a_note_tells_what_is_verified_elsewhere(
+    ask: Ask,
+) -> None:
+    policy = toml('"*" = ["*"]', rest='[trust]\nrequire_signature = ["script:ci/*"]')
+    found = ask(policy, "core:a", "log:write", "script:ci/x")
+    assert found.allowed
+    assert found.notes == ["script:ci/x must be signed by a key of [trust] keys; aether verify tells whether it is"]
+    assert ask(policy, "core:a", "log:write", "script:other/x").notes == []
 
 
 def test_a_scope_that_is_missing_is_proposed_for_the_token(ask: Ask) -> None:

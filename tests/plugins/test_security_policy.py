@@ -354,13 +354,31 @@ def test_what_files_say_about_trust_is_united_and_the_stricter_score_holds(make:
         make(first, f'[trust]\nkeys = {{ ops = "ed25519:{"B" * 43}=" }}\n')
 
 
+def test_the_strictest_of_what_files_say_about_signatures_holds_and_nothing_said_is_warn(make: Any) -> None:
+    def mode(*texts: str, script: str = "a.aether") -> str:
+        return str(make("version = 1\n", *texts).signatures_of(script))
+
+    assert mode() == "warn"
+    assert mode('[trust]\nsignatures = "off"\n') == "off"
+    assert mode('[trust]\nsignatures = "strict"\n', '[trust]\nsignatures = "off"\n') == "strict"
+    assert mode('[trust]\nsignatures = "off"\n', '[trust]\nsignatures = "warn"\n') == "warn"
+    assert mode('[trust]\nsignatures = "off"\n', "strict_mode = true\n") == "strict"
+    some = '[trust]\nsignatures = "off"\nrequire_signature = ["script:ci/*"]\n'
+    assert (mode(some), mode(some, script="ci/a.aether")) == ("off", "strict")
+
+
+def test_without_a_policy_that_could_be_read_every_script_must_be_signed(security: ModuleType, words: Any) -> None:
+    assert security.policy.Policy.shut("broken", words).signatures_of("a.aether") == "strict"
+
+
 @pytest.mark.parametrize("text", ["strict_mode = true\n", '[trust]\nrequire_signature = ["plugin:*", "script:*"]\n'])
 def test_who_must_be_signed_is_refused_while_no_signature_can_be_verified(make: Any, text: str) -> None:
     policy = make(toml({"*": ["*"]}), text)
-    for via in ("plugin:hello", "script:a.aether"):
-        decision = policy.decide(Chain(USER, (via,)), "log:write")
-        assert not decision.allowed
-        assert decision.reason.startswith(f"{via} is refused: ")
+    decision = policy.decide(Chain(USER, ("plugin:hello",)), "log:write")
+    assert not decision.allowed
+    assert decision.reason.startswith("plugin:hello is refused: ")
+    # A script is verified where it is loaded, so here its rights alone count.
+    assert allowed(policy, Chain(USER, ("script:a.aether",)), "log:write")
     assert not allowed(policy, Caller("plugin:hello"), "log:write")
     assert allowed(policy, Chain(USER, ("core:memory", "script:system/a.aether")), "log:write")
 
@@ -570,6 +588,8 @@ BROKEN: Sequence[tuple[str, str, int | None, str]] = [
     ("a rule instead of a table", "version = 1\ncapabilities = 3\n", 2, "expected a table"),
     ("an override with a wildcard", GOOD + '[overrides]\n"role:*" = ["fs:edit"]\n', 5, "has a wildcard"),
     ("an override of a pattern", GOOD + '[overrides]\n"role:admin" = ["fs:*"]\n', 5, "has a wildcard"),
+    ("a mode of signatures that is none", GOOD + '[trust]\nsignatures = "on"\n', 5, "expected off, warn or strict"),
+    ("a key whose id no line can name", GOOD + f'[trust.keys]\n"o s" = "ed25519:{"A" * 43}="\n', 5, "a key's id has 1"),
     ("a limit misspelt", GOOD + '[limits."script:*"]\nstep = 1\n', 5, "did you mean 'steps'?"),
     ("a limit of nothing", GOOD + '[limits."script:*"]\nsteps = 0\n', 5, "expected a whole number above 0"),
     ("a limit that is no number", GOOD + '[limits."script:*"]\nactive_s = true\n', 5, "expected a number above 0"),
