@@ -169,6 +169,9 @@ class EntryBuilder(ExpressionBuilder):
                 value = symbolic(first.value)
             else:
                 options = ()
+        elif type(value) is nodes.VerbPhrase and all(type(slot) is nodes.SlotKey for slot in value.slots):
+            options = cast(Any, value.slots)  # `local_ai: on model: "m"`: the verb is a mere word here
+            value = nodes.Name(value.span, value.verb, "symbol")
         return nodes.HeaderFlag(entry.span, entry.key, value, options)
 
     def _plugin_line(self, entry: nodes.Entry) -> nodes.Stmt:
