@@ -89,6 +89,7 @@ _HEADS = frozenset(
     ]
 )
 _UPPER_WORDS = frozenset({"AND", "OR", "NOT"})
+_NO_HEAD = ASSIGN_OPS | {".", "[", ","}
 _DECLARES = frozenset({"fn", "function", "def", "define", "export"})
 _KEYED = frozenset({"policy", "meta", "require"})
 _UNSHARED = frozenset({"else", "elif", "try", "catch", "except", "finally", "case"})
@@ -97,7 +98,7 @@ _UNSHARED = frozenset({"else", "elif", "try", "catch", "except", "finally", "cas
 class _Frame:
     """An open bracket, or the block that holds statements. `kind` is `(`, `[`, `{` for a dict, or `block`."""
 
-    __slots__ = ("anon", "container", "if_open", "kind", "opener", "questions", "statement")
+    __slots__ = ("anon", "case", "container", "if_open", "kind", "match_indent", "opener", "questions", "statement")
 
     def __init__(self, kind: str, opener: Token | None, container: str = "", anon: bool = False) -> None:
         self.kind = kind
@@ -107,6 +108,8 @@ class _Frame:
         self.if_open = False
         self.questions = 0
         self.statement: list[Token] = []
+        self.case = False  # the head of a `case` or `default` has just ended
+        self.match_indent = -1  # column of a `match` whose cases stand on deeper lines
 
 
 def scan(
@@ -243,6 +246,11 @@ class _Scanner:
     def _end_statement(self) -> None:
         frame = self.frames[-1]
         self.tokens.append(Token("NL", "", self._span(self.at, self.at)))
+        if self.at - self.line_start <= frame.match_indent:
+            frame.match_indent = -1
+        if len(frame.statement) > 1 and frame.statement[0].text == "match" and frame.statement[0].first:
+            frame.match_indent = frame.statement[0].indent
+        frame.case = False
         frame.statement = []
         frame.questions = 0
         frame.if_open = False
@@ -504,11 +512,20 @@ class _Scanner:
         first = statement[0]
         size = len(statement)
         keyed = size == 4 and statement[1].type == ":" and first.text in _KEYED
-        if (size == 2 and first.type in ("NAME", "STRING", "NUMBER") and first.text not in _UNSHARED) or keyed:
+        if first.type == "NAME" and first.text in ("case", "default") and self._in_match(frame, first):
+            frame.statement, frame.case = [], True
+            self.last = token
+        elif (size == 2 and first.type in ("NAME", "STRING", "NUMBER") and first.text not in _UNSHARED) or keyed:
             self._after_key(first)
-        elif first.type == "NAME" and first.text in _HEADS and first.text not in ("case", "default"):
+        elif first.type == "NAME" and first.text in _HEADS and statement[1].type not in _NO_HEAD:
+            if first.text == "match" and first.first:
+                frame.match_indent = first.indent
             frame.statement = []
             self.last = token
+
+    def _in_match(self, frame: _Frame, first: Token) -> bool:
+        """Does the statement stand directly in a `match`?"""
+        return frame.container == "match" or -1 < frame.match_indent < first.indent
 
     def _after_key(self, key: Token) -> None:
         word = _HYPHWORD.match(self.text, self.at, self.end)
@@ -603,7 +620,7 @@ class _Scanner:
             if self.tokens and self.tokens[-1].type == "DASH":
                 return False
             if last is not None and last.type == ":":
-                return False
+                return frame.case
             raise self._brace_first(start)
         assert last is not None
         if last.type == "=>":
@@ -613,8 +630,6 @@ class _Scanner:
             decided = self._word_before_brace(statement, first, last)
             if decided is not None:
                 return decided
-        if last.type == ":" and first.text in ("case", "default"):
-            return True
         if last.type == "?" and first.text in _DECLARES:
             return True  # `fn f() -> int? {`
         return self._ends_operand(last)
@@ -635,7 +650,8 @@ class _Scanner:
             value = before.type == "=" or (before.type == ":" and len(statement) == 3) or (before.text == "return")
             if value and verb_base(word) == word:
                 return False
-            if word in PREPOSITIONS and before.type not in (".", "?.") and self._in_phrase():
+            operand = before.type in ENDS and before.text not in OPWORDS and before.text not in _UPPER_WORDS
+            if word in PREPOSITIONS and operand and self._in_phrase():
                 return False
         return None
 

@@ -324,6 +324,9 @@ class Declarations(Data):
         if isinstance(stated.node.body.body[0], nodes.Item) and isinstance(stated.node.body.body[0].content, nodes.Entry):
             if stated.node.body.body[0].content.key:
                 return None  # a manifest, which is another thing
+        items = [item.content for item in stated.node.body.body if isinstance(item, nodes.Item)]
+        if any(isinstance(getattr(item, "value", None), nodes.Call | nodes.MethodCall) for item in items):
+            return None  # calls behind dashes are steps of a manifest
         value = self.value_of(stated.node)
         return Stated(stated.text, nodes.Assign(AT, nodes.Name(AT, name), "=", value, None, None, True), False)
 

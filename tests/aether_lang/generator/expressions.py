@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from aether_lang import nodes
@@ -10,6 +11,7 @@ from .draw import AT, SOFT_NAMES, Piece, Place
 from .literals import Literals
 
 LAMBDA, TERNARY, COAL, OR, AND, NOT, CMP, BOR, BAND, SHIFT, RANGE, SUM, PROD, UNARY, POWER, POST, ATOM = range(-1, 16)
+DICT_LIKE = re.compile(r"""(?:\w+|"[^"]*"|'[^']*')\s*:|\.\.\.|\}""")
 LEFT = (("|", BOR), ("^", BOR), ("&", BAND), ("<<", SHIFT), (">>", SHIFT), ("+", SUM), ("-", SUM), ("*", PROD), ("/", PROD), ("%", PROD))
 LOGIC = (("??", "??", COAL), ("or", "or", OR), ("||", "or", OR), ("OR", "or", OR), ("and", "and", AND), ("&&", "and", AND), ("AND", "and", AND))
 COMPARISONS = (("==", "=="), ("===", "=="), ("!=", "!="), ("!==", "!="), ("<", "<"), (">", ">"), ("<=", "<="), (">=", ">="))
@@ -490,6 +492,8 @@ class Expressions(Literals):
             text, block = self.value_block(self.column, guarded=True)
             return Piece(f"{head} => {text}", nodes.Lambda(AT, params, block), LAMBDA)
         value = self.apart(LAMBDA)
+        if value.text.startswith("{") and not DICT_LIKE.match(value.text[1:].lstrip()):
+            value = self.bracketed(value)
         return Piece(f"{head}{arrow}{value.text}", nodes.Lambda(AT, params, value.node), LAMBDA)
 
     def params(self, *, types: bool) -> tuple[str, tuple[nodes.Param, ...]]:

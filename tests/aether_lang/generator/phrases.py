@@ -70,7 +70,7 @@ class Phrases(Expressions):
                 made = Piece(f"{op}{name}", nodes.Unary(AT, "not" if op == "!" else op, nodes.Name(AT, name)))
             else:
                 made = None
-            return made if made is not None else self.name_piece()
+            return made if made is not None else Piece(name := self.plain_name(), nodes.Name(AT, name))
         finally:
             self.slot, self.role = saved, role
 

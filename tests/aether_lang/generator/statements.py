@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from aether_lang import nodes
 
 from .draw import AT, BARE_END, Piece, Place
-from .expressions import COAL, OR, TERNARY
+from .expressions import COAL, DICT_LIKE, OR, TERNARY
 from .phrases import COMPOUND, PAYLOAD_VERBS, VERBS, Phrases, symbolic
 
 
@@ -31,7 +30,6 @@ class Blocked(NamedTuple):
 
 
 Make = Callable[[Place], Stated]
-_DICT_LIKE = re.compile(r"""(?:\w+|"[^"]*"|'[^']*')\s*:|\.\.\.""")
 
 
 class Statements(Phrases):
@@ -135,7 +133,7 @@ class Statements(Phrases):
         return made.text.removeprefix(" "), made.node
 
     def _unlike_a_dict(self, place: Place) -> Stated:
-        while _DICT_LIKE.match((made := self.value_statement(place)).text):
+        while DICT_LIKE.match((made := self.value_statement(place)).text):
             pass
         return made
 
