@@ -350,7 +350,7 @@ def _entry_points(
             handlers.append(nodes.Handler(function.span, function.name, event, function.params, function.body))
         else:
             plain.append(function)
-    return tuple(handlers), tuple(plain)
+    return tuple(sorted(handlers, key=lambda handler: handler.span.start)), tuple(plain)
 
 
 def _words_as_texts(entry: nodes.Entry) -> nodes.Entry:

@@ -34,8 +34,9 @@ class EntryBuilder(ExpressionBuilder):
     def entry(self, c: Children) -> nodes.Stmt:
         key: Token = c[0]
         block = c[-1] if len(c) > 1 and type(c[-1]) is nodes.Block else None
-        value = c[1] if len(c) > 1 and c[1] is not block else None
-        value = symbolic(value)
+        value = symbolic(c[1] if len(c) > 1 and c[1] is not block else None)
+        if type(value) is nodes.VerbPhrase and key.text == "schedule":  # `on weekdays at 09:00`
+            value = nodes.TextPhrase(value.span, value.slots, self.source.text[value.span.start : value.span.end])
         last = block or value or key
         span = join(key.span, last.span)
         kind, _, item = key.data

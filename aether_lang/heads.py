@@ -256,7 +256,7 @@ class Heads(LineWriter):
 
     def _is_handler(self, tokens: list[Token]) -> bool:
         """`name`, `name(..)` with nothing but the head's end behind."""
-        if not tokens or tokens[0].type != "NAME":
+        if not tokens or tokens[0].type != "NAME" or tokens[0].text in ("not", "NOT"):
             return False
         if len(tokens) == 1 or tokens[1].type in (":", "BLOCK"):
             return True

@@ -185,7 +185,7 @@ class Refiner:
             return ""
         frame = self.frames[-1] if self.frames else ""
         if frame == "CPAR" and before in ("CPAR", "COMMA"):
-            return "ARGKEY"
+            return "ARGKEY" if token.text != "lambda" or following.type == "=" else ""
         if frame == "LBRACE" and before in ("LBRACE", "COMMA") and following.type == ":":
             return "DKEY"
         return ""

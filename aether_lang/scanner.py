@@ -16,7 +16,7 @@ from . import literals
 from .errors import Source, SyntaxProblem
 from .nodes import Span
 from .tokens import ASSIGN_OPS, ENDS, Token
-from .words import OPWORDS, POSTFIX, PREPOSITIONS, RESERVED, SECTIONS, verb_base
+from .words import OPWORDS, POSTFIX, PREPOSITIONS, RESERVED, SECTIONS, SOFT, verb_base
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -54,7 +54,9 @@ _PIPE = re.compile(r"[ \t]*\|[ \t]*(?:(?:\#|//)[^\n]*)?\r?(?:\n|\Z)")
 _KEY_COLON = re.compile(r"[ \t]*:")
 _GOAL_COMMENT = re.compile(r"(?<=[ \t])(?:\#|//)(?=[ \t]|$)")
 _GOAL_KEY = re.compile(r"(?:^|(?<=[ \t]))(priority|metrics|deadline):")
-_DICT_LAMBDA = re.compile(r"""(?:\s|\#[^\n]*|//[^\n]*)*(?:\.\.\.|\}|(?:[A-Za-z_]\w*|"[^"\n]*"|'[^'\n]*')\s*:)""", re.A)
+_DICT_LAMBDA = re.compile(
+    r"""(?:\s|\#[^\n]*+|//[^\n]*+)*+(?:\.\.\.|\}|(?:[A-Za-z_]\w*|"[^"\n]*"|'[^'\n]*')\s*:)""", re.A
+)
 
 _SYNONYMS = {"→": "->", "===": "==", "!==": "!="}
 _CONTINUES = frozenset(
@@ -324,8 +326,10 @@ class _Scanner:
         first = statement[0]
         if len(statement) > 1 and statement[1].type == ":" and first.type in ("NAME", "STRING", "NUMBER"):
             return True
-        if first.type == "NAME" and verb_base(first.text) and len(statement) > 1 and statement[1].type not in (*ASSIGN_OPS, ".", ",", "["):
-            return True
+        if first.type == "NAME" and verb_base(first.text) and len(statement) > 1:
+            second = statement[1]
+            if second.type not in _NO_HEAD or (second.type == "[" and second.blank):
+                return True
         value = next((i for i, token in enumerate(statement[:64]) if token.type in ASSIGN_OPS), 0) + 1
         if first.text == "return":
             value = 1
@@ -517,7 +521,9 @@ class _Scanner:
             self.last = token
         elif (size == 2 and first.type in ("NAME", "STRING", "NUMBER") and first.text not in _UNSHARED) or keyed:
             self._after_key(first)
-        elif first.type == "NAME" and first.text in _HEADS and statement[1].type not in _NO_HEAD:
+        elif (
+            first.type == "NAME" and first.text in _HEADS and not (first.text in SOFT and statement[1].type in _NO_HEAD)
+        ):
             if first.text == "match" and first.first:
                 frame.match_indent = first.indent
             frame.statement = []
@@ -525,7 +531,7 @@ class _Scanner:
 
     def _in_match(self, frame: _Frame, first: Token) -> bool:
         """Does the statement stand directly in a `match`?"""
-        return frame.container == "match" or -1 < frame.match_indent < first.indent
+        return frame.container == "match" or -1 < frame.match_indent < (first.indent if first.first else 1_000_000)
 
     def _after_key(self, key: Token) -> None:
         word = _HYPHWORD.match(self.text, self.at, self.end)

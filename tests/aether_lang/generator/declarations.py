@@ -8,7 +8,7 @@ from typing import Any
 from aether_lang import nodes
 
 from .data import Data
-from .draw import AT, Place
+from .draw import AT, BARE_END, Place
 from .statements import Stated
 
 GOALS = ("keep the pot full", "don't lose data", "fix issue #4", "smile :)", "say \"hi\" (now", "a - b; c", "100% { done")
@@ -52,7 +52,9 @@ class Declarations(Data):
     def function(self, place: Place, *, bare: bool = False) -> Stated:
         """A function in one of its spellings."""
         name = self.one(("f", "sweep", "log_it", "goal", "default", "on", "status", "type"))
+        saved, self.role = self.role, "value"
         head, params = self.params(types=True)
+        self.role = saved
         word = "" if bare else self.one(("fn ", "function ", "def ", "define ", "export ", "export fn ", "export function "))
         self.count(f"function: {word.strip() or 'bare'}")
         returns, written = None, ""
@@ -241,7 +243,7 @@ class Declarations(Data):
                 text, priority = f"{text} priority: high", nodes.Text(AT, "high", True)
             if self.chance(0.2):
                 text, deadline = f"{text} deadline: 2 days", nodes.Text(AT, "2 days", True)
-            return Stated(text, nodes.Goal(AT, nodes.Text(AT, title, True), priority, deadline, None), False)
+            return Stated(text + BARE_END, nodes.Goal(AT, nodes.Text(AT, title, True), priority, deadline, None), False)
         title = self.text().node.value
         text, rank = f'goal: "{title}"', None
         if self.chance(0.4):

@@ -194,7 +194,7 @@ class Expressions(Literals):
             key = self.any_word()
             value = self.expression()
             self.count("keyword argument with =" if kind else "keyword argument with :")
-            sign = self.one(("=", " = ")) if kind else self.one((": ", " : ", ":"))
+            sign = self.one(("=", " = ")) if kind or key == "lambda" else self.one((": ", " : ", ":"))
             return f"{key}{sign}{value.text}", nodes.Arg(AT, value.node, key)
         if kind == 2 and self.chance(0.3):
             value = self.expression()
@@ -509,9 +509,7 @@ class Expressions(Literals):
                 text, param = f"{name}: {written}", nodes.Param(AT, name, None, ref)
             elif kind in (1, 2):
                 self.count("parameter: default")
-                saved, self.role = self.role, "value"
                 default = self.apart(TERNARY)
-                self.role = saved
                 text, param = f"{name}{self.one((' = ', '='))}{default.text}", nodes.Param(AT, name, default.node)
             elif kind == 3 and at == len(names) - 1:
                 self.count("parameter: rest")

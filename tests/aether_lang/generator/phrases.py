@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from aether_lang import nodes
@@ -22,6 +23,7 @@ PREPOSITIONS = (
     "before", "after", "against", "over", "between", "via", "during", "until", "upon", "across", "under",
 )  # fmt: skip
 GUARDS = ("if", "unless", "when", "where")
+_HYPHENED = re.compile(r"[A-Za-z_]\w*(?:-[A-Za-z0-9_.]+)+")
 PROSE = ("don't", "it's", "o'clock")
 HYPHENED = ("read-write", "abc-4o", "read-only", "a-b-c", "gpt-4.1-mini", "x-1")
 
@@ -121,7 +123,7 @@ class Phrases(Expressions):
 
     def preposition(self, word: str = "", *, dicts: bool = True) -> tuple[str, nodes.Slot]:
         """A preposition with its operand."""
-        word = word or self.one(PREPOSITIONS)
+        word = word or self.one(PREPOSITIONS if dicts else [word for word in PREPOSITIONS if word != "in"])
         self.count("slot: preposition")
         if not word.strip("at") and self.chance(0.5) and word == "at":
             self.count("clock")
@@ -192,7 +194,7 @@ class Phrases(Expressions):
         saved, self.role = self.role, "value"
         text, slots = self.slots(3, arrows=False, guards=guards)
         self.role = saved
-        if text[0] in "([{-!~/":
+        if text[0] in "([{-!~/" or text.startswith("in "):
             text, slots = "notes from today", (
                 nodes.SlotExpr(AT, nodes.Name(AT, "notes", "symbol")),
                 nodes.SlotPrep(AT, "from", nodes.Name(AT, "today", "symbol")),
@@ -233,6 +235,8 @@ class Phrases(Expressions):
         piece = self.expression(TERNARY)
         if piece.text.startswith("|"):
             piece = self.number()
+        if _HYPHENED.fullmatch(piece.text):
+            piece = self.bracketed(piece)
         return Piece(piece.text, symbolic(piece.node), piece.level)
 
     def _verb_entry_value(self) -> Piece:
@@ -256,7 +260,7 @@ class Phrases(Expressions):
         """Prose that does not begin with a verb: its value is its own text."""
         self.flat += 1
         head = self.one(("daily", "reply", "every", "words", "tea", "Monday", "7"))
-        text, _ = self.slots(3, guards=False, arrows=False, first=False)
+        text, _ = self.slots(3, guards=False, arrows=False, first=False, dicts=False)
         self.flat -= 1
         text = f"{head} {text}"
         return Piece(text, nodes.Text(AT, text, True))
