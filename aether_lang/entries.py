@@ -270,9 +270,7 @@ class EntryBuilder(ExpressionBuilder):
         first = slots[0]
         if len(slots) == 1 and type(first) is nodes.SlotExpr:
             value = first.value
-            if type(value) is nodes.Name and value.role == "symbol":
-                value = nodes.Name(value.span, value.name, "signal")
-            return nodes.SlotGuard(span, c[0].text, value)
+            return nodes.SlotGuard(span, c[0].text, _signals(value))
         return nodes.SlotGuard(span, c[0].text, None, tuple(slots))
 
     def slot_arrow(self, c: Children) -> nodes.Slot:
@@ -368,6 +366,15 @@ class EntryBuilder(ExpressionBuilder):
 
 
 # ---------------------------------------------------------------- single verbs
+
+
+def _signals(value: Any) -> Any:
+    """The value with symbols, as a whole or as elements, turned to signals: it is a condition."""
+    if type(value) is nodes.Name and value.role == "symbol":
+        return nodes.Name(value.span, value.name, "signal")
+    if type(value) is nodes.ListExpr:
+        return nodes.ListExpr(value.span, tuple(_signals(element) for element in value.elements))
+    return value
 
 
 def _prefix(text: str) -> str:

@@ -44,8 +44,8 @@ class Heads(LineWriter):
         return len(tokens)
 
     def _lambda_colon(self, tokens: list[Token], places: list[int], at: int) -> bool:
-        before = [tokens[place] for place in places if at - 8 <= place < at]
-        return any(token.type == "NAME" and token.text == "lambda" for token in before)
+        before = [place for place in places if at - 8 <= place < at and tokens[place].text == "lambda"]
+        return any(tokens[place].type == "NAME" and tokens[place - 1].type not in (".", "?.") for place in before)
 
     def _condition(self, line: Line, tokens: list[Token], signal: bool, slots: bool) -> None:
         for token in tokens if signal else ():

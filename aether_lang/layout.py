@@ -11,6 +11,10 @@ from .nodes import Span
 from .tokens import TRIES, Token, join
 
 
+_BARE_HEADS = frozenset({"fn", "function", "def", "define", "export", "when", "if", "while", "for"})
+"""Words whose statement may end in a bracket and still have a block, which `end` says is empty."""
+
+
 class Line:
     """One logical line. `body` are the deeper lines that belong to its statement; for a dash item `item_body` are
     those that belong to the item, at the column of its first word. `closed` says that an `end` was seen for it."""
@@ -247,7 +251,10 @@ class _Layout:
         head.closed = True
 
     def _may_end(self, head: Line) -> bool:
-        return head.body is not None or head.item_body is not None or head.tokens[-1].type in (":", ")")
+        if head.body is not None or head.item_body is not None:
+            return True
+        last = head.tokens[-1].type
+        return last == ":" or (last == ")" and head.tokens[0].text in _BARE_HEADS)
 
     # ------------------------------------------------------------ columns
 

@@ -92,6 +92,7 @@ _HEADS = frozenset(
 )
 _UPPER_WORDS = frozenset({"AND", "OR", "NOT"})
 _NO_HEAD = ASSIGN_OPS | {".", "[", ","}
+_NO_CALLS = RESERVED | SOFT | {"fn", "function", "def", "define", "export", "on", "let", "const", "var"}
 _DECLARES = frozenset({"fn", "function", "def", "define", "export"})
 _KEYED = frozenset({"policy", "meta", "require"})
 _UNSHARED = frozenset({"else", "elif", "try", "catch", "except", "finally", "case"})
@@ -330,6 +331,8 @@ class _Scanner:
             second = statement[1]
             if second.type not in _NO_HEAD or (second.type == "[" and second.blank):
                 return True
+        if first.type == "NAME" and first.text not in _NO_CALLS and any(token.type == ")" for token in statement[:64]):
+            return True  # a call that goes on
         value = next((i for i, token in enumerate(statement[:64]) if token.type in ASSIGN_OPS), 0) + 1
         if first.text == "return":
             value = 1
@@ -656,7 +659,8 @@ class _Scanner:
             value = before.type == "=" or (before.type == ":" and len(statement) == 3) or (before.text == "return")
             if value and verb_base(word) == word:
                 return False
-            operand = before.type in ENDS and before.text not in OPWORDS and before.text not in _UPPER_WORDS
+            field = len(statement) > 2 and statement[-3].type in (".", "?.")
+            operand = before.type in ENDS and (field or before.text not in OPWORDS | _UPPER_WORDS)
             if word in PREPOSITIONS and operand and self._in_phrase():
                 return False
         return None
@@ -667,8 +671,8 @@ class _Scanner:
         if last.type == "=>":
             return _DICT_LAMBDA.match(self.text, start + 1, self.end) is None
         statement = frame.statement
-        if last.type == "NAME" and last.text == "else":
-            return len(statement) > 1 and statement[-2].type == "FINISH"
+        if last.type == "NAME" and last.text == "else" and statement[-2:-1] and statement[-2].type not in (".", "?."):
+            return statement[-2].type == "FINISH"
         if last.type == ")" and last.data is True:
             return True
         if frame.if_open and self._ends_operand(last):

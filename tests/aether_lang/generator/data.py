@@ -34,7 +34,9 @@ class Data(Statements):
             return "42", nodes.Entry(AT, "42", None)
         if kind == 2:
             self.count("entry: reserved word as key")
-            word = self.one([word for word in RESERVED if word not in ("else", "elif", "catch", "except", "finally", "try")])
+            word = self.one(
+                [word for word in RESERVED if word not in ("else", "elif", "catch", "except", "finally", "try")]
+            )
             return word, nodes.Entry(AT, word, None)
         word = self.one(KEYS)
         return word, nodes.Entry(AT, word, None)
@@ -52,7 +54,11 @@ class Data(Statements):
                 ("entry: raw text", 4, lambda: self._raw(key, node, place.column)),
                 ("entry: entries below", 8, lambda: self._nested(key, colon, node, place, depth)),
                 ("entry: items below", 8, lambda: self._listed(key, colon, node, place, depth)),
-                ("entry: value and entries below", 0 if depth else 3, lambda: self._both(key, colon, node, place, depth)),
+                (
+                    "entry: value and entries below",
+                    0 if depth else 3,
+                    lambda: self._both(key, colon, node, place, depth),
+                ),
             )
         )
 
@@ -72,7 +78,9 @@ class Data(Statements):
     def raw_block(self, column: int) -> tuple[str, nodes.Text]:
         """`|` and the lines behind it."""
         margin = " " * (column + self.one((2, 4)))
-        lines = [self.one(("first line", "it's { raw", "  deeper", "# no comment", "", "a: b", "end x")) for _ in range(3)]
+        lines = [
+            self.one(("first line", "it's { raw", "  deeper", "# no comment", "", "a: b", "end x")) for _ in range(3)
+        ]
         lines[0] = "first"
         out = "|\n" + "".join((margin + line if line else "") + "\n" for line in lines)
         if self.chance(0.5):
@@ -150,7 +158,12 @@ class Data(Statements):
                 break
         else:
             piece = self.number()
-        if isinstance(piece.node, nodes.Name) or piece.text.startswith(("[[", "(")) or piece.text[0].isalpha() or piece.text[0] == "_":
+        if (
+            isinstance(piece.node, nodes.Name)
+            or piece.text.startswith(("[[", "("))
+            or piece.text[0].isalpha()
+            or piece.text[0] == "_"
+        ):
             name = self.plain_name()
             piece = Piece(name, nodes.Name(AT, name))
         self.role = saved

@@ -11,7 +11,7 @@ from .data import Data
 from .draw import AT, BARE_END, Place
 from .statements import Stated
 
-GOALS = ("keep the pot full", "don't lose data", "fix issue #4", "smile :)", "say \"hi\" (now", "a - b; c", "100% { done")
+GOALS = ("keep the pot full", "don't lose data", "fix issue #4", "smile :)", 'say "hi" (now', "a - b; c", "100% { done")
 SCHEDULES = ("every 6 hours", "daily at 06:00", "weekly on Monday", "on weekdays at 09:00", "monthly on 1 at 03:00")
 
 
@@ -55,14 +55,22 @@ class Declarations(Data):
         saved, self.role = self.role, "value"
         head, params = self.params(types=True)
         self.role = saved
-        word = "" if bare else self.one(("fn ", "function ", "def ", "define ", "export ", "export fn ", "export function "))
+        word = (
+            ""
+            if bare
+            else self.one(("fn ", "function ", "def ", "define ", "export ", "export fn ", "export function "))
+        )
         self.count(f"function: {word.strip() or 'bare'}")
         returns, written = None, ""
         if not bare and self.chance(0.15):
             self.count("function: type of its value")
             text, returns = self.type()
             written = f" -> {text}"
-        forms = "brace inline" if bare else "brace inline colon line" + (" bare" if word == "define " and not written else "")
+        forms = (
+            "brace inline"
+            if bare
+            else "brace inline colon line" + (" bare" if word == "define " and not written else "")
+        )
         body = self.block(place, forms=forms, make=self._in_function)
         text = f"{word}{name}{head}{written}{body.text}"
         node = nodes.Function(AT, name, params, body.node, word.startswith("export"), returns)
@@ -106,7 +114,13 @@ class Declarations(Data):
     def _timer(self, place: Place) -> Stated:
         head, slots = self.one(
             (
-                ("every 5 minutes", (nodes.SlotExpr(AT, nodes.Number(AT, 5, "5")), nodes.SlotExpr(AT, nodes.Name(AT, "minutes", "symbol")))),
+                (
+                    "every 5 minutes",
+                    (
+                        nodes.SlotExpr(AT, nodes.Number(AT, 5, "5")),
+                        nodes.SlotExpr(AT, nodes.Name(AT, "minutes", "symbol")),
+                    ),
+                ),
                 ("every 30s", (nodes.SlotExpr(AT, nodes.Number(AT, 30, "30s", "duration")),)),
                 ('every "1 hour"', (nodes.SlotExpr(AT, nodes.Text(AT, "1 hour")),)),
             )
@@ -165,7 +179,9 @@ class Declarations(Data):
         verb = self.one(("log", "search", "remember"))
         return Stated(
             verb + " { limit: 5 }",
-            nodes.Entry(AT, verb, nodes.DictExpr(AT, (nodes.Pair(AT, nodes.Text(AT, "limit"), nodes.Number(AT, 5, "5")),))),
+            nodes.Entry(
+                AT, verb, nodes.DictExpr(AT, (nodes.Pair(AT, nodes.Text(AT, "limit"), nodes.Number(AT, 5, "5")),))
+            ),
         )
 
     def _settings(self, place: Place) -> Stated:
@@ -279,7 +295,10 @@ class Declarations(Data):
                 (
                     'agent: "tea" specialization: "green"',
                     nodes.HeaderFlag(
-                        AT, "agent", nodes.Text(AT, "tea"), (nodes.SlotKey(AT, "specialization", nodes.Text(AT, "green")),)
+                        AT,
+                        "agent",
+                        nodes.Text(AT, "tea"),
+                        (nodes.SlotKey(AT, "specialization", nodes.Text(AT, "green")),),
                     ),
                 ),
             )
@@ -294,7 +313,10 @@ class Declarations(Data):
             (
                 ('plugin: pot.read "ml"', nodes.PluginLine(AT, field, (ml,), "")),
                 ("plugin: pot.read", nodes.PluginLine(AT, field, (), "")),
-                ("plugin: pot status", nodes.PluginLine(AT, symbol("pot"), (nodes.SlotExpr(AT, symbol("status")),), "")),
+                (
+                    "plugin: pot status",
+                    nodes.PluginLine(AT, symbol("pot"), (nodes.SlotExpr(AT, symbol("status")),), ""),
+                ),
                 ("meta: tool mode", nodes.PluginLine(AT, symbol("tool"), (nodes.SlotExpr(AT, symbol("mode")),), "")),
             )
         )
@@ -323,7 +345,9 @@ class Declarations(Data):
         node = nodes.Entry(AT, name, None)
         make = self._nested if self.chance(0.6) else self._listed
         stated = make(name, ":", node, place, 0)
-        if isinstance(stated.node.body.body[0], nodes.Item) and isinstance(stated.node.body.body[0].content, nodes.Entry):
+        if isinstance(stated.node.body.body[0], nodes.Item) and isinstance(
+            stated.node.body.body[0].content, nodes.Entry
+        ):
             if stated.node.body.body[0].content.key:
                 return None  # a manifest, which is another thing
         items = [item.content for item in stated.node.body.body if isinstance(item, nodes.Item)]

@@ -15,7 +15,23 @@ T = TypeVar("T")
 AT = Span(1, 1, 1, 1, 0, 0)
 BARE_END = "\x00"  # ends a text behind which nothing but a line end may stand; it is taken out at last
 
-PLAIN_NAMES = ("a", "b", "n", "x", "y", "row", "total", "item_2", "_tmp", "Crew", "left_over", "e", "f1", "r", "exists_too")
+PLAIN_NAMES = (
+    "a",
+    "b",
+    "n",
+    "x",
+    "y",
+    "row",
+    "total",
+    "item_2",
+    "_tmp",
+    "Crew",
+    "left_over",
+    "e",
+    "f1",
+    "r",
+    "exists_too",
+)
 # Words that act as keywords in some places and are names everywhere else.
 TRICKY_NAMES = (
     "goal", "plugin", "log", "type", "status", "on", "default", "agent", "memory", "steps", "then", "fn", "meta",
@@ -157,7 +173,9 @@ class Draw:
     def comment(self) -> str:
         """A comment up to the line end."""
         kind = self.one(("#", "//", "# ", "// "))
-        return kind + self.one((" note", " it's { ( [ \"open", "x", " end", "", " if x:", " // # /*", " 日本 \U0001f680"))
+        return kind + self.one(
+            (" note", " it's { ( [ \"open", "x", " end", "", " if x:", " // # /*", " 日本 \U0001f680")
+        )
 
     def line_end(self) -> str:
         """The end of a line, with blanks or a comment before it, and empty lines behind."""

@@ -11,10 +11,38 @@ from .draw import AT, SOFT_NAMES, Piece, Place
 from .literals import Literals
 
 LAMBDA, TERNARY, COAL, OR, AND, NOT, CMP, BOR, BAND, SHIFT, RANGE, SUM, PROD, UNARY, POWER, POST, ATOM = range(-1, 16)
-DICT_LIKE = re.compile(r"""(?:\w+|"[^"]*"|'[^']*')\s*:|\.\.\.|\}""")
-LEFT = (("|", BOR), ("^", BOR), ("&", BAND), ("<<", SHIFT), (">>", SHIFT), ("+", SUM), ("-", SUM), ("*", PROD), ("/", PROD), ("%", PROD))
-LOGIC = (("??", "??", COAL), ("or", "or", OR), ("||", "or", OR), ("OR", "or", OR), ("and", "and", AND), ("&&", "and", AND), ("AND", "and", AND))
-COMPARISONS = (("==", "=="), ("===", "=="), ("!=", "!="), ("!==", "!="), ("<", "<"), (">", ">"), ("<=", "<="), (">=", ">="))
+DICT_LIKE = re.compile(r"""(?:[A-Za-z_]\w*|"[^"]*"|'[^']*')\s*:|\.\.\.|\}""")
+LEFT = (
+    ("|", BOR),
+    ("^", BOR),
+    ("&", BAND),
+    ("<<", SHIFT),
+    (">>", SHIFT),
+    ("+", SUM),
+    ("-", SUM),
+    ("*", PROD),
+    ("/", PROD),
+    ("%", PROD),
+)
+LOGIC = (
+    ("??", "??", COAL),
+    ("or", "or", OR),
+    ("||", "or", OR),
+    ("OR", "or", OR),
+    ("and", "and", AND),
+    ("&&", "and", AND),
+    ("AND", "and", AND),
+)
+COMPARISONS = (
+    ("==", "=="),
+    ("===", "=="),
+    ("!=", "!="),
+    ("!==", "!="),
+    ("<", "<"),
+    (">", ">"),
+    ("<=", "<="),
+    (">=", ">="),
+)
 ALONE = (("in", "in"), ("not in", "not in"), ("is", "=="), ("is not", "!="), ("NOT in", "not in"))
 
 
@@ -362,7 +390,11 @@ class Expressions(Literals):
     def _await(self) -> Piece | None:
         if self.slot:
             return None
-        piece = self.dotted_call() if self.chance(0.5) else Piece(name := self.plain_name(), nodes.Name(AT, name, self.role))
+        piece = (
+            self.dotted_call()
+            if self.chance(0.5)
+            else Piece(name := self.plain_name(), nodes.Name(AT, name, self.role))
+        )
         return Piece(f"await {piece.text}", nodes.Await(AT, piece.node), UNARY)
 
     # ------------------------------------------------------------ collections

@@ -17,7 +17,12 @@ VERBS = (
     "notify", "publish", "query", "search", "send", "find", "filter", "fetch", "track", "write", "autonomous", "pattern",
 )  # fmt: skip
 PAYLOAD_VERBS = ("remember", "store", "save", "emit", "trigger", "run")
-COMPOUND = (("adapt_strategy", "adapt"), ("optimize_all_the_things", "optimize"), ("learn_from", "learn"), ("run_2", "run"))
+COMPOUND = (
+    ("adapt_strategy", "adapt"),
+    ("optimize_all_the_things", "optimize"),
+    ("learn_from", "learn"),
+    ("run_2", "run"),
+)
 PREPOSITIONS = (
     "for", "from", "to", "with", "as", "about", "on", "into", "at", "using", "in", "of", "by", "through", "since", "within",
     "before", "after", "against", "over", "between", "via", "during", "until", "upon", "across", "under",
@@ -76,7 +81,9 @@ class Phrases(Expressions):
         finally:
             self.slot, self.role = saved, role
 
-    def slots(self, most: int = 4, *, guards: bool = True, arrows: bool = True, first: bool = True, dicts: bool = True) -> tuple[str, tuple[nodes.Slot, ...]]:
+    def slots(
+        self, most: int = 4, *, guards: bool = True, arrows: bool = True, first: bool = True, dicts: bool = True
+    ) -> tuple[str, tuple[nodes.Slot, ...]]:
         """The slots of a phrase; with `first` they stand right behind a verb."""
         texts: list[str] = []
         slots: list[nodes.Slot] = []
@@ -195,9 +202,12 @@ class Phrases(Expressions):
         text, slots = self.slots(3, arrows=False, guards=guards)
         self.role = saved
         if text[0] in "([{-!~/" or text.startswith("in "):
-            text, slots = "notes from today", (
-                nodes.SlotExpr(AT, nodes.Name(AT, "notes", "symbol")),
-                nodes.SlotPrep(AT, "from", nodes.Name(AT, "today", "symbol")),
+            text, slots = (
+                "notes from today",
+                (
+                    nodes.SlotExpr(AT, nodes.Name(AT, "notes", "symbol")),
+                    nodes.SlotPrep(AT, "from", nodes.Name(AT, "today", "symbol")),
+                ),
             )
         return Piece(f"{verb} {text}", nodes.VerbPhrase(AT, verb, verb, slots, text), LAMBDA_LEVEL)
 
@@ -253,8 +263,12 @@ class Phrases(Expressions):
         return Piece(word + BARE_END, nodes.Text(AT, word, True))
 
     def _symbols(self) -> Piece:
-        names = [self.one(("desk", "upkeep", "os", "sync", "goal", "default")) for _ in range(self.random.randint(1, 3))]
-        return Piece(f"[{', '.join(names)}]", nodes.ListExpr(AT, tuple(nodes.Name(AT, name, "symbol") for name in names)))
+        names = [
+            self.one(("desk", "upkeep", "os", "sync", "goal", "default")) for _ in range(self.random.randint(1, 3))
+        ]
+        return Piece(
+            f"[{', '.join(names)}]", nodes.ListExpr(AT, tuple(nodes.Name(AT, name, "symbol") for name in names))
+        )
 
     def _text_phrase(self) -> Piece:
         """Prose that does not begin with a verb: its value is its own text."""

@@ -24,10 +24,16 @@ class Generated(msgspec.Struct):
     counts: Counter[str]
     parts: list[tuple[str, nodes.Stmt]]
 
+    def joined(self, start: int, stop: int | None = None) -> str:
+        """Some of the statements, one under the other."""
+        return "".join(text.replace(BARE_END, "") + "\n" for text, _ in self.parts[start:stop])
+
     def alone(self, at: int) -> Generated:
         """A script of that part only."""
         text, node = self.parts[at]
-        return Generated(f"{self.seed} part {at}", text.replace(BARE_END, "") + "\n", module((node,)), Counter(), [(text, node)])
+        return Generated(
+            f"{self.seed} part {at}", text.replace(BARE_END, "") + "\n", module((node,)), Counter(), [(text, node)]
+        )
 
 
 def module(body: tuple[nodes.Stmt, ...]) -> nodes.Module:
@@ -57,6 +63,13 @@ def generated(seed: object, *, size: int = 5, fuel: int = 60, available: frozens
         counts["layout: CRLF"] += 1
         text = text.replace("\n", "\r\n")
     return Generated(str(seed), text, module(tuple(node for _, node in parts)), counts, parts)
+
+
+def expression_of(random: Random) -> str:
+    """An expression on one line that may stand anywhere."""
+    draw = Declarations(random, 4)
+    draw.flat = draw.bare = draw.slot = 1
+    return draw.expression(13).text
 
 
 def _opening(random: Random, counts: Counter[str]) -> str:

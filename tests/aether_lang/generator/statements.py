@@ -82,7 +82,12 @@ class Statements(Phrases):
         if close == " ":
             self.count("layout: a closing brace behind the last statement")
             text = text.rstrip("\n")
-            if text.endswith(BARE_END) or "#" in text.rpartition("\n")[2] or "//" in text.rpartition("\n")[2] or "*/" in text.rpartition("\n")[2]:
+            if (
+                text.endswith(BARE_END)
+                or "#" in text.rpartition("\n")[2]
+                or "//" in text.rpartition("\n")[2]
+                or "*/" in text.rpartition("\n")[2]
+            ):
                 close = "\n" + " " * column
         return Blocked(" {" + text + close + "}", nodes.Block(AT, tuple(found)), "brace")
 
@@ -213,7 +218,9 @@ class Statements(Phrases):
 
     def _assignment(self) -> Stated:
         if self.chance(0.15):
-            name = self.one(("default", "when", "goal", "log", "type", "status", "to", "match", "every", "case", "agent"))
+            name = self.one(
+                ("default", "when", "goal", "log", "type", "status", "to", "match", "every", "case", "agent")
+            )
             self.count("assignment to a word with a meaning elsewhere")
             target = Piece(name, nodes.Name(AT, name))
         else:
@@ -270,7 +277,9 @@ class Statements(Phrases):
             op: Any = self.one(("++", "--"))
             piece = Piece(target.text + op, nodes.PostStep(AT, op, target.node))
         elif kind == 6:
-            piece = self.called(Piece(f"[1, 2].{(word := self.any_word())}", nodes.Field(AT, self._pair_of_numbers(), word)))
+            piece = self.called(
+                Piece(f"[1, 2].{(word := self.any_word())}", nodes.Field(AT, self._pair_of_numbers(), word))
+            )
         else:
             piece = self.bracketed(self.expression(OR)) if self.chance(0.7) else self._post()
             if piece.text[0] in "/.{" or isinstance(piece.node, nodes.Name | nodes.Text) or piece.text[0].isalpha():
@@ -320,7 +329,10 @@ class Statements(Phrases):
             if head in ("list",) or not self.chance(0.5):
                 head = '"a"'
             first = nodes.Text(AT, "a") if head == '"a"' else nodes.Name(AT, "words", "symbol")
-            text, slots = f"{head if head == chr(34) + 'a' + chr(34) else 'words'} {text}", (nodes.SlotExpr(AT, first), *slots)
+            text, slots = (
+                f"{head if head == chr(34) + 'a' + chr(34) else 'words'} {text}",
+                (nodes.SlotExpr(AT, first), *slots),
+            )
         return Stated(f"{verb}: {text}", nodes.VerbStmt(AT, nodes.VerbPhrase(AT, verb, verb, slots, text), None, True))
 
     def _verb_block(self, place: Place) -> Stated:
@@ -445,7 +457,9 @@ class Statements(Phrases):
         return Stated(f"export {{ {', '.join(names)}{self.one(('', ','))} }}", nodes.Export(AT, names))
 
     def _expose(self) -> Stated:
-        return Stated(f'expose_command "brew" {self.one(("->", "→"))} pot_low', nodes.ExposeCommand(AT, "brew", "pot_low"))
+        return Stated(
+            f'expose_command "brew" {self.one(("->", "→"))} pot_low', nodes.ExposeCommand(AT, "brew", "pot_low")
+        )
 
     # ------------------------------------------------------------ control
 
@@ -490,27 +504,35 @@ class Statements(Phrases):
         self.role = saved
         body = self.block(place, forms="brace inline colon colon bare line", loop=True)
         text = f"for {each}{', '.join(names)} in {iterable.text}{body.text}"
-        return Stated(self.closed(text, place.column, body.form), nodes.For(AT, names, iterable.node, body.node), body.form == "brace")
+        return Stated(
+            self.closed(text, place.column, body.form),
+            nodes.For(AT, names, iterable.node, body.node),
+            body.form == "brace",
+        )
 
     def _while(self, place: Place) -> Stated:
         condition = self._head_condition()
         body = self.block(place, forms="brace inline colon bare line", loop=True)
         text = f"while {condition.text}{body.text}"
-        return Stated(self.closed(text, place.column, body.form), nodes.While(AT, condition.node, body.node), body.form == "brace")
+        return Stated(
+            self.closed(text, place.column, body.form), nodes.While(AT, condition.node, body.node), body.form == "brace"
+        )
 
     def _when(self, place: Place) -> Stated:
         for _ in range(10):
             condition = self.condition()
-            if isinstance(condition.node, nodes.Compare | nodes.Logic | nodes.PostfixTest | nodes.Unary | nodes.Field) and (
-                condition.text[0].isalpha() or condition.text[0] in "(!"
-            ):
+            if isinstance(
+                condition.node, nodes.Compare | nodes.Logic | nodes.PostfixTest | nodes.Unary | nodes.Field
+            ) and (condition.text[0].isalpha() or condition.text[0] in "(!"):
                 break
         else:
             left = nodes.Field(AT, nodes.Name(AT, "pot", "signal"), "level")
             condition = Piece("pot.level < 3", nodes.Compare(AT, ("<",), (left, nodes.Number(AT, 3, "3"))))
         body = self.block(place, forms="brace inline colon bare line")
         text = f"when {condition.text}{body.text}"
-        return Stated(self.closed(text, place.column, body.form), nodes.When(AT, condition.node, body.node), body.form == "brace")
+        return Stated(
+            self.closed(text, place.column, body.form), nodes.When(AT, condition.node, body.node), body.form == "brace"
+        )
 
     def _match(self, place: Place) -> Stated:
         saved, self.role = self.role, "value"
@@ -575,7 +597,9 @@ class Statements(Phrases):
             body = self.block(place, forms="brace inline colon", loop=place.loop)
             text += f"{self._else_gap(column, form)}finally{body.text}"
             final, form = body.node, body.form
-        return Stated(self.closed(text, column, form), nodes.Try(AT, first.node, tuple(catches), final), form == "brace")
+        return Stated(
+            self.closed(text, column, form), nodes.Try(AT, first.node, tuple(catches), final), form == "brace"
+        )
 
     def _catch_head(self) -> tuple[str, str | None, str | None]:
         word = self.one(("catch", "except"))
