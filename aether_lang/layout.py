@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from .errors import Source, SyntaxProblem
 from .nodes import Span
-from .tokens import TRIES, Token, join
+from .tokens import ASSIGN_OPS, HEADS, TRIES, Token, join
 
-
-_BARE_HEADS = frozenset({"fn", "function", "def", "define", "export", "when", "if", "while", "for"})
-"""Words whose statement may end in a bracket and still have a block, which `end` says is empty."""
+_CLOSABLE = HEADS | {"export", "simulate"}
 
 
 class Line:
@@ -249,20 +247,28 @@ class _Layout:
                 suggestion="`end` closes an indentation block whose head stands at the same column",
             )  # fmt: skip
         head.closed = True
+        span = line.first.span
+        if head.body is not None or head.item_body is not None:
+            note = SyntaxProblem("AS129", "`end` closes what the indentation has closed", span.start, span.end)
+        else:
+            note = SyntaxProblem("AS113", "`end` stands for an empty block", span.start, span.end)
+        self.warn.append(note)
 
     def _may_end(self, head: Line) -> bool:
         if head.body is not None or head.item_body is not None:
             return True
-        last = head.tokens[-1].type
-        return last == ":" or (last == ")" and head.tokens[0].text in _BARE_HEADS)
+        first, last = head.tokens[0], head.tokens[-1]
+        second = head.tokens[1].type if len(head.tokens) > 1 else ""
+        bare = first.type == "NAME" and first.text in _CLOSABLE and second not in (*ASSIGN_OPS, ".", "?.", "[")
+        return last.type == ":" or (bare and all(token.type not in (":", "BLOCK") for token in head.tokens))
 
     # ------------------------------------------------------------ columns
 
     def _white(self, token: Token) -> str:
-        start = token.span.start
-        white = self.source.text[start - token.span.column + 1 : start].removeprefix("\ufeff")
+        white = token.white
         if "\t" in white and not self.warned_of_tabs:
             self.warned_of_tabs = True
+            start = token.span.start
             self.warn.append(
                 SyntaxProblem("AW101", "a tab in the indentation counts to the next multiple of 4", start, start + 1)
             )

@@ -140,6 +140,12 @@ _CODE = re.compile(r"\\u\{[0-9A-Fa-f]{1,6}\}")
 _INTERESTING = re.compile(r"[\\{}]")
 
 
+def _behind_escape(text: str, at: int) -> int:
+    """The place behind the escape that begins at a backslash; the braces of `\\u{..}` belong to it."""
+    found = _CODE.match(text, at)
+    return at + 2 if found is None else found.end()
+
+
 def _next(text: str, at: int) -> int:
     found = _INTERESTING.search(text, at)
     return found.start() if found is not None else len(text)
