@@ -86,7 +86,7 @@ def _message(token: Token, expected: set[str], names: tuple[str, ...]) -> tuple[
         return "AE108", f"{what} cannot stand here"
     if kind in _LINE_ENDS or kind in _CLOSERS:
         missing = [text for type, text in _NEEDED.items() if type in expected]
-        if "NEWLINE" not in expected and len(missing) == 1:
+        if not expected & {"NEWLINE", "RPAR", "RBRA", "RBRACE"} and len(missing) == 1:
             return "AE112" if missing[0] == "`else`" else "AE106", f"{missing[0]} is missing before {what}"
     if "an expression" in names and (len(names) == 1 or kind in _CLOSERS or kind == "OP"):
         return "AE112", f"an expression is missing before {what}"
@@ -101,6 +101,10 @@ def _hint(source: Source, token: Token, before: Token | None) -> str | None:
         return "`else` without `if`"
     if kind == "WORD":
         return "put the text in quotes"
+    if kind == "VAR" or (kind == "FAT" and before is not None and before.type == "VAR"):
+        return "a name that is bound here stands without `$`"
+    if kind == "COLON" and before is not None and before.type == "VAR":
+        return f"to assign write {before.text} = .."
     if kind == "COMPFOR":
         return "a comprehension stands in [ ] or ( ), or as the first argument"
     return line_hint(source.line_text(token.span.line)) if token.span.line <= source.lines else None

@@ -70,6 +70,13 @@ class Heads(LineWriter):
         """The statement behind the colon of a head, as a block of one line."""
         if not tokens:
             return
+        words = [tokens[at] for at in top_level(tokens) if tokens[at].type == "NAME"]
+        behind = next((token for token in words if token.text in TRIES), None)
+        if behind is not None and behind is not tokens[0] and not any(word.text == "if" for word in words):
+            raise self._error(
+                "AE108", f"`{behind.text}` cannot stand behind a body on one line", behind,
+                suggestion="begin a new line with it",
+            )  # fmt: skip
         block = Block(line.block, False, tokens[0].span)
         inner = Line(block, tokens[0], line.indent, None)
         inner.tokens = tokens
