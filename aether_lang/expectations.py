@@ -39,6 +39,11 @@ def explain(source: Source, token: Token, expected: set[str], earlier: list[Toke
         end = start + 1
     if before is not None and before.type in _ENDS and kind in _STARTS:
         return side_by_side(before, token, names)
+    if kind == "JUXT" and not token.text and before is not None:
+        if before.type == "FINISH":
+            return SyntaxProblem("AE115", "this stands behind the '}' of a block", start, end, expected=names)
+        message = f"an operator is missing behind '{_short(before.text)}'"
+        return SyntaxProblem("AE111", message, start, end, expected=names)
     if kind == "ASSIGN":
         return _assignment(token, earlier, names)
     code, message = _message(token, expected, names)
@@ -80,6 +85,8 @@ def _assignment(token: Token, earlier: list[Token], names: tuple[str, ...]) -> S
 def _message(token: Token, expected: set[str], names: tuple[str, ...]) -> tuple[str, str]:
     kind = token.type
     what = _SHOWN.get(kind, f"'{_short(token.text)}'")
+    if kind == "JUXT" and token.text:
+        what = f"'{token.text}'"
     if kind == "WORD":
         return "AE106", f"{what} is prose, no expression"
     if kind in ("XELSE", "TELSE", "XELIF"):

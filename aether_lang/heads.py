@@ -7,7 +7,7 @@ from .foreign import foreign, instead, opens_body
 from .layout import DATA, Block, Line
 from .lines import LineWriter
 from .refine import Refiner, first_juxtaposition, has_juxtaposition, top_level
-from .tokens import TRIES, Token
+from .tokens import AFTER_OPERAND, TRIES, Token
 
 _LITERALS = frozenset({"NUMBER", "UNITNUM", "PERCENT", "STRING", "REGEX", "VAR", "PATH", "TEMPLATE", "CLOCK", "WORD"})
 
@@ -70,6 +70,11 @@ class Heads(LineWriter):
         """The statement behind the colon of a head, as a block of one line."""
         if not tokens:
             return
+        if line.body is not None:
+            raise self._error(
+                "AE104", "unexpected indent", line.body.lines[0].first,
+                suggestion="the body stands behind the ':' already",
+            )  # fmt: skip
         words = [tokens[at] for at in top_level(tokens) if tokens[at].type == "NAME"]
         behind = next((token for token in words if token.text in TRIES), None)
         if behind is not None and behind is not tokens[0] and not any(word.text == "if" for word in words):
@@ -151,6 +156,10 @@ class Heads(LineWriter):
     def _control(self, line: Line, tokens: list[Token], second: Token | None, item: bool) -> bool:
         word = tokens[0].text
         if second is not None and second.type == ":" and not (word == "try" and len(tokens) == 2):
+            if len(tokens) == 2 and line.body is not None and line.block.kind == "code" and not item:
+                raise self._error(
+                    "AE112", f"an expression is missing behind `{word}`", second, expected=("an expression",)
+                )
             return False
         line.kind = word
         line.out.append(tokens[0].retyped(word.upper()))
@@ -261,7 +270,8 @@ class Heads(LineWriter):
         if word in ("case", "default"):
             if line.block.kind == "match":
                 return self._case(line, tokens)
-            if word == "case" and second is not None and second.type in _LITERALS:
+            named = second is not None and second.type == "NAME" and second.text not in AFTER_OPERAND
+            if word == "case" and second is not None and (named or second.type in _LITERALS):
                 raise self._error("AE108", "`case` without `match`", tokens[0], suggestion="it stands in a match block")
             return False
         if second is None or second.type in ("=", ".", "[", ",", ":"):

@@ -106,12 +106,20 @@ class Shaper(Declaring):
                     if not self._behind_broken(line):
                         self._line(line)
                 except SyntaxProblem as problem:
-                    line.out = []
-                    line.kind = "broken"
+                    self._drop(line)
                     self.problems.append(problem)
                     if len(self.problems) >= 20 or problem.code in ("AE110", "AE191"):
                         return
         self._check_blocks()
+
+    def _drop(self, line: Line) -> None:
+        """Leaves out a line that could not be read, with the statement that it goes on with."""
+        line.out = []
+        line.kind = "broken"
+        while line.joins and line.previous is not None:
+            line = line.previous
+            line.out = []
+            line.kind = "broken"
 
     def _behind_broken(self, line: Line) -> bool:
         """Does this line belong to one that could not be read, behind its `;` or as its `else`? It is passed over."""
