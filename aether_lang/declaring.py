@@ -6,7 +6,7 @@ from .intents import INTENT_BLOCKS
 from .layout import DATA, Line
 from .phrasing import Phrasing
 from .refine import Refiner, first_juxtaposition, top_level
-from .tokens import Token
+from .tokens import LITERALS, Token
 from .words import PREPOSITIONS, SECTIONS, VERBS, verb_base
 
 _LITERALS = frozenset({"NUMBER", "UNITNUM", "PERCENT", "STRING", "REGEX", "VAR", "PATH", "TEMPLATE", "CLOCK", "WORD"})
@@ -93,6 +93,8 @@ class Declaring(Phrasing):
         line.out += [token.retyped(kinds.get(token.type, token.type)) for token in tokens]
 
     def _import(self, line: Line, tokens: list[Token], second: Token | None, item: bool) -> bool:
+        if second is not None and (second.type in LITERALS - {"PATH", "STRING"} or second.type == "{"):
+            raise self._error("AE118", f"`{tokens[0].text}` takes a module", second, expected=('"a/b"', "a/b"))
         if second is None or second.type not in ("NAME", "PATH", "STRING"):
             return False
         line.kind = "import"

@@ -16,6 +16,7 @@ _SHOWN = {
     "NEWLINE": "end of line",
     "$END": "end of file",
     "CLOSING": "the '}' of the string",
+    "QUOTE": "the end of the text",
     "FINISH": "end of the block",
     "BEGIN": "a block",
     "JUXT": "this",

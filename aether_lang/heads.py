@@ -311,6 +311,14 @@ class Heads(LineWriter):
         if tokens[1].type != "(" or tokens[1].close is None:
             return False
         close = tokens.index(tokens[1].close)
+        inside = tokens[2:close]
+        fresh = True
+        for at in top_level(inside):
+            if fresh and not (
+                inside[at].type == "NAME" and (at + 1 == len(inside) or inside[at + 1].type in (",", "="))
+            ):
+                return False
+            fresh = inside[at].type == ","
         return close + 1 == len(tokens) or tokens[close + 1].type in (":", "BLOCK")
 
     def _case(self, line: Line, tokens: list[Token]) -> bool:

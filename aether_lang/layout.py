@@ -247,6 +247,12 @@ class _Layout:
                 suggestion="`end` closes an indentation block whose head stands at the same column",
             )  # fmt: skip
         head.closed = True
+        span = line.first.span
+        if head.body is not None or head.item_body is not None:
+            note = SyntaxProblem("AS129", "`end` closes what the indentation has closed", span.start, span.end)
+        else:
+            note = SyntaxProblem("AS113", "`end` stands for an empty block", span.start, span.end)
+        self.warn.append(note)
 
     def _may_end(self, head: Line) -> bool:
         if head.body is not None or head.item_body is not None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any, cast
 
-from . import nodes
+from . import nodes, style
 from .builder import Builder
 from .errors import AetherError, Diagnostic, Source, SyntaxProblem
 from .expectations import explain
@@ -48,6 +48,7 @@ def parse_with_warnings(
     if problems:
         problems.sort(key=lambda problem: problem.start)
         raise AetherError([source.diagnose(problem) for problem in problems[:MOST_PROBLEMS]])
+    warnings = style.bounded(warnings + style.notes(source, tokens, shaped))
     end_line, end_column = source.position(len(source.text))
     span = Span(1, 1, end_line, end_column, 0, len(source.text))
     return nodes.Module(span, name, source.text, body), [source.diagnose(warning) for warning in warnings]
@@ -117,7 +118,7 @@ class _Grammar:
         except self.unexpected as error:
             found = error.token
             if found.type == "$END":
-                found = found.retyped("CLOSING")
+                found = found.retyped("CLOSING" if source.text[end : end + 1] == "}" else "QUOTE")
             raise explain(source, found, error.expected, []) from None
 
 

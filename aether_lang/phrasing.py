@@ -184,6 +184,10 @@ class Phrasing(Heads):
                     break
                 self._assign(line, tokens, at)
                 return
+        verb = verb_base(tokens[0].text) if len(tokens) > 2 and tokens[1].type == "(" and not item else None
+        if verb is not None and tokens[-1].type == ":":
+            tokens = tokens[:-1]  # `deploy(x):` with deeper lines
+            places = places[:-1]
         other = foreign(tokens)
         if other:
             raise self._error("AE191", "this is no statement", tokens[0], suggestion=other, expected=("a statement",))
@@ -224,12 +228,8 @@ class Phrasing(Heads):
         self._refine(line, tokens, phrase)
         if block is not None:
             self._block(line, block.data, block.span)
-        elif (
-            tokens[0].type == "NAME"
-            and tokens[0].text in ("goal", "simulate", "remember", "store", "emit")
-            and tokens[-1].type == ")"
-        ):
-            line.kind = "goal" if tokens[0].text in ("goal", "simulate") else "payload"
+        elif verb is not None:
+            line.kind = "goal" if verb in ("goal", "simulate") else "payload" if VERBS[verb].payload else "verb"
 
     def _guarded(self, tokens: list[Token], places: list[int], item: bool) -> bool:
         """`f(x) if c`, `f(x) in y`: a call that goes on with a guard or a preposition which is also an operator

@@ -188,9 +188,10 @@ class Refiner:
         return ""
 
     def _drop_comma(self) -> None:
-        """A comma before a preposition, key or guard says nothing."""
-        if self.out and self.out[-1].type == "JUXT":
-            self.out.pop()
+        """A slot that begins with a word of its own needs no comma between it and the slot before."""
+        out = self.out
+        if len(out) > 1 and out[-1].type == "JUXT" and out[-2].type != "JUXT":
+            out.pop()
 
     def _slot_word(self, token: Token, at: int, end: int) -> int:
         """Prepositions, keys and guards at depth 0 of a phrase; 0 for any other word."""
@@ -235,6 +236,11 @@ class Refiner:
         rest = self.tokens[at + 1 : end]
         if token.text == "where" and rest and rest[0].type == ":":
             rest = rest[1:]  # `recall x from w where: cond`
+        if token.text == "where":
+            arrow = next((i for i in top_level(rest) if rest[i].type == "->"), None)
+            if arrow is not None:
+                end -= len(rest) - arrow
+                rest = rest[:arrow]
         prose = token.text == "where" and has_juxtaposition(rest)
         if self.guards == MOST_GUARDS:
             raise SyntaxProblem(

@@ -291,7 +291,7 @@ class Runtime(Operators):
 
     def unset(self, name: str) -> None:
         """The value of a variable whose assignment was not reached: null, with a warning."""
-        self.warn("AW202", f"'{name}' was not assigned yet and reads as null")
+        self.warn("AW206", f"'{name}' was not assigned yet and reads as null")
 
     # ------------------------------------------------------------ calls
 
@@ -331,7 +331,7 @@ class Runtime(Operators):
             elif n >= first:
                 filled.append((f.__defaults__ or ())[n - first])
             else:
-                self.warn("AW203", f"{function_name(f)} was called without '{names[n]}'")
+                self.warn("AW204", f"{function_name(f)} was called without '{names[n]}'")
                 filled.append(None)
         return f(depth, *filled)
 
@@ -341,7 +341,7 @@ class Runtime(Operators):
             raise ScriptError("TypeError", f"{function_name(f)} takes {len(names)} arguments, got {len(args)}")
         required = len(names) - len(f.__defaults__ or ())
         if len(args) < required:
-            self.warn("AW203", f"{function_name(f)} was called without '{names[len(args)]}'")
+            self.warn("AW204", f"{function_name(f)} was called without '{names[len(args)]}'")
             return args + (None,) * (required - len(args))
         return args
 
@@ -391,7 +391,7 @@ class Runtime(Operators):
     def _method_args(self, name: str, args: tuple[Any, ...], least: int, most: int) -> tuple[Any, ...]:
         if len(args) > most:
             raise ScriptError("TypeError", f".{name}() takes {most} arguments, got {len(args)}")
-        self.warn("AW203", f".{name}() was called with {len(args)} of {least} arguments")
+        self.warn("AW204", f".{name}() was called with {len(args)} of {least} arguments")
         return args + (None,) * (least - len(args))
 
     def _invoke_other(self, depth: Any, v: Any, name: str, args: list[Any], named: dict[str, Any]) -> Any:
@@ -446,7 +446,7 @@ class Runtime(Operators):
     def _unbound_call(self, name: str, request: dict[str, Any], error: ScriptError) -> Any:
         rule = self.policy.get("unbound_calls", "error")
         if rule == "null":
-            self.warn("AW204", f"there is no function '{name}', the call is null")
+            self.warn("AW203", f"there is no function '{name}', the call is null")
             return None
         if rule == "ai":
             return self.serve("ai_function", request)

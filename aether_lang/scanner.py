@@ -605,6 +605,8 @@ class _Scanner:
                 return decided
         if (last.type == ":" and first.text in ("case", "default")) or (last.type == "?" and first.text in _HEADERS):
             return True
+        if last.type == "?" and any(token.type == "->" for token in statement):
+            return True  # `fn f() -> str? {`
         return self._ends_operand(last)
 
     def _word_before_brace(self, statement: list[Token], first: Token, last: Token) -> bool | None:

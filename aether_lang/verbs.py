@@ -169,7 +169,7 @@ def _declared(rt: Room, phrase: Phrase, family: str) -> Any:
         return rt.serve("think", request)
     if rt.policy.get("strict"):
         raise ScriptError("UnknownFunction", f"nothing handles the verb '{phrase.verb}'")
-    rt.warn("AW210", f"nothing handles the verb '{phrase.verb}', it is recorded only")
+    rt.warn("AW211", f"nothing handles the verb '{phrase.verb}', it is recorded only")
     rt.serve("intent", request)
     return {**request, "status": "recorded"}
 

@@ -6,9 +6,8 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import aiohttp
 import msgspec
 from rich.console import Console
 from rich.table import Table
@@ -17,6 +16,9 @@ from rich.text import Text
 from hub.first_steps import command_line, of_home
 from hub.home import socket_path
 from kernel import AetherraError, Config, ServiceUnavailable
+
+if TYPE_CHECKING:
+    import aiohttp
 
 LINE_BYTES = 16 * 1024 * 1024
 """The longest line of a stream, and so the largest event, that is read."""
@@ -35,6 +37,7 @@ class HubTerminal:
         self._config = config
         self._json = json
         self._console = Console(soft_wrap=True)
+        self._open = False
         self._session: aiohttp.ClientSession | None = None
 
     @property
@@ -126,8 +129,10 @@ class HubTerminal:
                     topic, data = "", b""
 
     def _ask(self, method: str, path: str, json: Any, headers: Mapping[str, str] | None) -> Any:
-        if self._session is None:
+        if not self._open:
             raise RuntimeError("the terminal is not open: use it in `async with`")
+        if self._session is None:
+            self._session = _session(self._home)
         given = dict(headers or {})
         body = None
         if json is not None:
@@ -136,18 +141,25 @@ class HubTerminal:
         return _Asked(self._session.request(method, f"http://localhost{path}", data=body, headers=given), self._home)
 
     async def __aenter__(self) -> HubTerminal:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.UnixConnector(str(socket_path(self._home))),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
-            read_bufsize=LINE_BYTES,
-        )
+        self._open = True
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._open = False
         if self._session is not None:
             await self._session.close()
+
+
+def _session(home: Path) -> aiohttp.ClientSession:
+    import aiohttp  # a fifth of a second, and verbs that ask no hub never need it
+
+    return aiohttp.ClientSession(
+        connector=aiohttp.UnixConnector(str(socket_path(home))),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
+        read_bufsize=LINE_BYTES,
+    )
 
 
 def _cell(value: Any) -> Text:
@@ -162,6 +174,8 @@ class _Asked:
         self._home = home
 
     async def __aenter__(self) -> aiohttp.ClientResponse:
+        import aiohttp
+
         try:
             response: aiohttp.ClientResponse = await self._asked.__aenter__()
         except aiohttp.ClientConnectorError:
@@ -195,6 +209,8 @@ def went_away(home: Path) -> ServiceUnavailable:
 
 
 async def _next_line(response: aiohttp.ClientResponse, home: Path) -> bytes:
+    import aiohttp
+
     try:
         return await response.content.readuntil(b"\n")
     except aiohttp.ClientError:
@@ -202,6 +218,8 @@ async def _next_line(response: aiohttp.ClientResponse, home: Path) -> bytes:
 
 
 async def _read(response: aiohttp.ClientResponse, home: Path) -> Any:
+    import aiohttp
+
     try:
         raw = await response.read()
     except aiohttp.ClientError:

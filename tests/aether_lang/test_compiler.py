@@ -340,7 +340,7 @@ def test_capability_error_is_another_name_of_permission_error() -> None:
 def test_missing_arguments_are_null_with_one_warning() -> None:
     host = Recorder()
     assert result("fn f(a, b) { return b }\nlet r = 0\nfor i in 3 { r = f(1) }\nreturn r", host) is None
-    assert [message for _, message, _ in host.records] == ["AW203 f was called without 'b'"]
+    assert [message for _, message, _ in host.records] == ["AW204 f was called without 'b'"]
 
 
 def test_null_arithmetic_warns_once_per_place() -> None:
@@ -352,7 +352,7 @@ def test_null_arithmetic_warns_once_per_place() -> None:
 def test_a_variable_not_reached_reads_as_null_with_a_warning() -> None:
     host = Recorder()
     assert result("if false { x = 1 }\nreturn x", host) is None
-    assert host.records[0][1].startswith("AW202 'x'")
+    assert host.records[0][1].startswith("AW206 'x'")
     assert result("fn f() { return y }\nlet r = f()\nlet y = 1\nreturn r") is None
     assert result("if false { n = 1 }\nlet m = n\nreturn m + 1") == 1
 

@@ -36,7 +36,7 @@ def test_what_is_signed_is_the_mark_the_path_and_the_hash_of_all_bytes_behind_th
 
 
 def test_a_plain_hash_that_fits_proves_integrity_only_and_does_so_under_any_path() -> None:
-    assert HASHED == b"# @signature: " + hashlib.sha256(TEXT).hexdigest().encode() + b"\n" + TEXT
+    assert b"# @signature: " + hashlib.sha256(TEXT).hexdigest().encode() + b"\n" + TEXT == HASHED
     assert state(HASHED) == state(HASHED, None) == state(HASHED, "elsewhere", {}) == "integrity"
     assert state(HASHED + b" ") == "wrong"
 
@@ -119,7 +119,7 @@ def test_other_line_ends_in_the_text_are_another_text() -> None:
         (SIGNED.replace(b":ops:", b":ops:ops:", 1), "wrong"),
         (LINE.rstrip(b"=") + b"\n" + BODY, "wrong"),
         (LINE[:-2].replace(b"+", b"-") + b"==\n" + BODY, "wrong"),
-        ("# @signature: ".encode() + "٣".encode() * 64 + b"\n" + TEXT, "wrong"),
+        (b"# @signature: " + "٣".encode() * 64 + b"\n" + TEXT, "wrong"),
         (b"# @signature: " + b"0" * 63 + b"\n" + TEXT, "wrong"),
         (b"# @signature: sha256:" + hashlib.sha256(TEXT).hexdigest().encode() + b"\n" + TEXT, "wrong"),
         (b"# @signature:\n" + TEXT, "wrong"),
@@ -183,5 +183,7 @@ def test_a_signed_script_is_still_a_script_and_its_first_line_a_comment() -> Non
     from aether_lang.parser import parse
 
     assert [type(node).__name__ for node in parse(SIGNED).body] == ["VerbStmt"]
-    assert [type(node).__name__ for node in parse(signed(b"#!/bin/aether\nlog 1", "a", KEY, "ops")).body] == ["VerbStmt"]
+    assert [type(node).__name__ for node in parse(signed(b"#!/bin/aether\nlog 1", "a", KEY, "ops")).body] == [
+        "VerbStmt"
+    ]
     assert signatures.body_of(SIGNED) == TEXT
