@@ -1,0 +1,44 @@
+"""One style for all scripts: `format_script`.
+
+The formatter prints the script's own tokens again, so what they mean stays; it then reads its own output and gives it
+out only if both trees mean the same."""
+
+from __future__ import annotations
+
+from .errors import AetherError
+from .likeness import alike
+from .parser import read
+from .pieces import Piecemaker
+from .printing import Printer
+from .scanner import Limits
+
+SIGNATURE = "# @signature:"
+
+
+class FormattingError(Exception):
+    """The formatter is at fault: its output would not mean what the script means. Nothing was given out."""
+
+
+def is_signed(text: str) -> bool:
+    """True when the first line of a script is a signature: any change of its bytes would break it."""
+    return text.startswith(SIGNATURE)
+
+
+def format_script(text: str, name: str = "<script>", limits: Limits | None = None) -> str:
+    """The script in the one style, with every comment; formatting it again changes nothing. A signed script comes back
+    as it is. Raises `AetherError` for a text that does not parse, `FormattingError` where the result would mean
+    something else."""
+    plain = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    reading = read(plain, name, limits)
+    if is_signed(text):
+        return text
+    maker = Piecemaker(reading)
+    maker.run()
+    formatted = Printer(maker, reading.root).run()
+    try:
+        after = read(formatted, name, limits).module
+    except AetherError as error:
+        raise FormattingError(f"{name} cannot be formatted: the result would not parse\n{error}") from error
+    if not alike(reading.module, after):
+        raise FormattingError(f"{name} cannot be formatted: the result would mean something else")
+    return formatted
