@@ -38,7 +38,8 @@ def format_script(text: str, name: str = "<script>", limits: Limits | None = Non
     try:
         after = read(formatted, name, limits).module
     except AetherError as error:
-        raise FormattingError(f"{name} cannot be formatted: the result would not parse\n{error}") from error
+        what = error.diagnostics[0].message
+        raise FormattingError(f"{name} cannot be formatted: the result would not parse: {what}") from error
     if not alike(reading.module, after):
         raise FormattingError(f"{name} cannot be formatted: the result would mean something else")
     return formatted

@@ -67,8 +67,9 @@ def _plain(node: nodes.Node) -> nodes.Node:
     if isinstance(node, nodes.Timer):
         return nodes.Timer(node.span, " ".join(node.text.split()), node.slots, node.body)
     if isinstance(node, nodes.Goal):
+        title = _as_text(node.title) or node.title
         priority, deadline, metrics = map(_as_text, (node.priority, node.deadline, node.metrics))
-        return nodes.Goal(node.span, node.title, priority, deadline, metrics, node.body)
+        return nodes.Goal(node.span, title, priority, deadline, metrics, node.body)
     return node
 
 

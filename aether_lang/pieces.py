@@ -13,7 +13,7 @@ from .layout import Block, Line
 from .parser import Reading
 from .scanner import Passed
 from .tokens import TRIES, Token
-from .words import POSTFIX, VERBS
+from .words import POSTFIX, PREPOSITIONS, VERBS
 
 _OPERAND_ENDS = frozenset(
     {
@@ -62,6 +62,7 @@ class Facts:
     def __init__(self) -> None:
         self.texts: dict[int, int] = {}
         self.prose: set[int] = set()
+        self.titles: set[int] = set()
         self.items: set[int] = set()
         self.params: set[int] = set()
         self.bound: set[str] = set()
@@ -123,9 +124,14 @@ def _note(facts: Facts, node: nodes.Node, text: str, following: dict[int, int]) 
         case nodes.Item():
             facts.items.add(start)
             content = node.content
-            phrase = content.value if type(content) is nodes.Entry and not content.key and not content.body else None
+            alone = node.body is None and type(content) is nodes.Entry and not content.key and content.body is None
+            phrase = content.value if alone else None  # type: ignore[union-attr]
             if type(phrase) is nodes.TextPhrase:
                 facts.prose.add(phrase.span.start)
+        case nodes.Goal(title=nodes.Text(raw=True)):
+            facts.prose.add(node.title.span.start)
+        case nodes.Goal(title=nodes.Name(role="symbol", sigil=False)):
+            facts.titles.add(node.title.span.start)
         case nodes.Param():
             facts.params.add(start)
             facts.bound.update((node.name, *node.names))
@@ -213,6 +219,8 @@ def _roles(outline: Outline, line: Line) -> list[Block]:
                 type = "CPAR"
             elif type in ("MINUS", "PLUS", "TILDE", "NOT") and before[1] not in _OPERAND_ENDS:
                 outline.unary.add(start)
+            elif type == "KEY" and token.data and (token.data[0] in ("data", "declaration") or token.data[2]):
+                type = "DATAKEY"
             elif type == "CMPOP":
                 outline.comparisons.add(line.tokens[-1].span.start)
             roles[start] = type
@@ -233,6 +241,14 @@ class _Bracket:
         self.at = at
         self.questions = 0
         self.lambdas = 0
+
+
+def _is_empty(line: Line) -> bool:
+    """Does only an `end` mark the body of this head?"""
+    last = line.out[-1]
+    if last.type == "BLOCK":
+        return not last.data.brace and not last.data.lines
+    return line.kind == "if"
 
 
 class Piecemaker:
@@ -271,6 +287,7 @@ class Piecemaker:
             else:
                 if fresh:
                     self.line = lines[token.span.start]
+                    self._keep_apart(token, at)
                     self.brackets[-1].questions = self.brackets[-1].lambdas = 0
                     self.before = None
                     self.raws = 0
@@ -279,6 +296,15 @@ class Piecemaker:
                 continue
             at += 1
         return self.pieces
+
+    def _keep_apart(self, token: Token, at: int) -> None:
+        """A statement that would go on with the one before it, did no `;` stand between them."""
+        before = self.pieces[-1] if self.pieces else None
+        if before is None or before.role in ("begin", "raw") or before.text.endswith((":", ";")):
+            return
+        goes_on = token.text in ("and", "or") and self.tokens[at + 1].type != ":"
+        if goes_on or token.type in ("+", "REGEX") or before.text in ("and", "or"):
+            before.text += ";"
 
     def _put(self, text: str, token: Token, gap: bool, tight: bool = False, role: str = "") -> Piece:
         pieces = self.pieces
@@ -336,6 +362,8 @@ class Piecemaker:
             self._colon(token)
         elif type == "RAW":
             self._raw(token)
+        elif start in self.facts.titles and type == "NAME" and token.text not in self.facts.bound:
+            self._put(quoted(token.text), token, True)
         elif start in self.outline.loose and type != ",":
             self._put(token.text, token, token.blank)
         elif type == "NAME":
@@ -356,7 +384,7 @@ class Piecemaker:
         if line.body is not None:
             if token.type != ":":
                 self.pieces[-1].text += ":"
-        elif line.closed and line.item_body is None:
+        elif line.closed and line.item_body is None and _is_empty(line):
             if token.type == ":":
                 self.pieces[-1].text = "{}"
                 self.pieces[-1].gap = True
@@ -379,13 +407,14 @@ class Piecemaker:
         return at
 
     def _dash(self, token: Token, at: int) -> int:
+        assert self.line is not None
         if token.text == "-" or token.span.start in self.facts.items:
             self._put("-", token, True)
+        elif any(other.type == "PHRASE" and other.data[0] == "item" for other in self.line.out[1:2]):
+            self._put(f"{token.text}.", token, True)  # without the number it would be no statement
         else:
             self.unnumbered.add(token.span.start)
-            line = self.line
-            following = self.tokens[at + 1]
-            self.line, following.first = line, token.first
+            self.tokens[at + 1].first = token.first
         self.before = None
         return at + 1
 
@@ -394,6 +423,8 @@ class Piecemaker:
     def _open(self, token: Token, role: str) -> None:
         loose = token.span.start in self.outline.loose
         gap = token.blank if loose else role not in ("CPAR", "IBRA")
+        if token.type == "{" and not token.blank and self.before is not None and self.before.text in PREPOSITIONS:
+            gap = False  # with a blank the word would be a preposition
         if self.before is not None and self.before.type == "PERCENT":
             gap = True
         self.brackets.append(_Bracket(role or token.type, len(self.pieces)))
@@ -439,7 +470,7 @@ class Piecemaker:
             text = _WORDS.get(text, text)
         elif text in _FUNCTION_WORDS and (role == "FN" or self._exported(at)):
             text = "fn"
-        elif role == "KEY" and text in TRIES:
+        elif role == "DATAKEY" and text in TRIES:
             text = quoted(text)
         elif role == "LAMBDA":
             self.brackets[-1].lambdas += 1

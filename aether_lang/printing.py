@@ -53,10 +53,12 @@ class Printer:
         self.root = root
         self.block = root  # of the line, or of the comment, printed last
         self.source_at = 0
+        self.newline = -1  # the last line end that was looked up
         self.comment = 0
         self.must_break = False
         self.fresh = True  # nothing stands yet in this block or bracket
         self.commented = False
+        self.tight = False  # the last piece touches the next
 
     def run(self) -> str:
         """The text."""
@@ -104,6 +106,9 @@ class Printer:
         frame = self.frames[-1]
         if piece.line is not None:
             self._statement(piece, piece.line, at)
+        elif "\\\n" in self.text[self.source_at : piece.start]:
+            self._write(" \\")
+            self._continue(piece, frame)
         elif self.must_break or (piece.first and piece.role != "begin"):
             self._continue(piece, frame)
         elif piece.gap or (self.commented and (piece.role != "close" or piece.text == "}")):
@@ -111,6 +116,7 @@ class Printer:
         self.commented = False
         piece.column = self.width
         self.source_at = piece.end
+        self.tight = piece.tight
         self.fresh = False
         if piece.role == "begin":
             return self._open_block(piece, at)
@@ -198,7 +204,7 @@ class Printer:
         if self._comment_within(last.end):
             return None
         if piece.close == at + 1:
-            return "{}"
+            return "{ ; }" if at and self.pieces[at - 1].text == "=>" else "{}"
         assert piece.block is not None
         if last.end - piece.start > _CANDIDATE or len(piece.block.lines) > 1:
             return None
@@ -237,11 +243,10 @@ class Printer:
         between = self.text[self.source_at : start].replace("\\\n", "")
         if self.current and "\n" not in between and not between.strip(" \t;"):
             inline = (
-                piece is not None and piece.line is None and "\n" not in self.text[end : piece.start]
-                and comment.startswith("/*")
+                comment.startswith("/*") and piece is not None and piece.line is None and not piece.first
+                and self._line_end(end) >= piece.start
             )  # fmt: skip
-            tight = inline and self.fresh and self.frames[-1].bracket
-            self._write(comment if tight else (" " if inline else "  ") + comment)
+            self._write(("" if inline and self.tight else " " if inline else "  ") + comment)
             self.commented = inline
             self.must_break = not inline
             return
@@ -251,6 +256,13 @@ class Printer:
         self._begin(column, start, blank=True)
         self._write(self._shifted(comment, start, column))
         self.must_break = True
+
+    def _line_end(self, start: int) -> int:
+        """Where the line of a place ends; a backslash joins it to the next."""
+        while self.newline < start or self.text[self.newline - 1 : self.newline] == "\\":
+            found = self.text.find("\n", max(start, self.newline + 1))
+            self.newline = found if found >= 0 else len(self.text) + 1
+        return self.newline
 
     def _shifted(self, comment: str, start: int, column: int) -> str:
         """The further lines of a long comment, moved as far as its first."""
@@ -276,6 +288,8 @@ class Printer:
             target, column = frame.block, self._block_column(frame.block)
         else:
             target, column = piece.line.block, self._line_column(piece.line)
+            if piece.line.previous is None:
+                return column
         place = self._source_column(start)
         block: Block | None = self.block
         while block is not None and block is not target:
