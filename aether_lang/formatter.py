@@ -11,17 +11,11 @@ from .parser import read
 from .pieces import Piecemaker
 from .printing import Printer
 from .scanner import Limits
-
-SIGNATURE = "# @signature:"
+from .signatures import is_signed
 
 
 class FormattingError(Exception):
     """The formatter is at fault: its output would not mean what the script means. Nothing was given out."""
-
-
-def is_signed(text: str) -> bool:
-    """True when the first line of a script is a signature: any change of its bytes would break it."""
-    return text.startswith(SIGNATURE)
 
 
 def format_script(text: str, name: str = "<script>", limits: Limits | None = None) -> str:
