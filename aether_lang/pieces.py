@@ -26,6 +26,7 @@ _CLOSES = frozenset({"RPAR", "RBRA", "RBRACE"})
 _HEADS = frozenset(
     {"if", "else", "for", "while", "when", "every", "try", "catch", "finally", "match", "case", "function", "handler"}
 )
+_CODE = frozenset({"code", "declaration", "command"})
 _FUNCTION_WORDS = frozenset({"fn", "function", "def", "define"})
 _CONSTANTS = {"True": "true", "False": "false", "None": "null", "none": "null", "undefined": "null"}
 _WORDS = {"&&": "and", "||": "or", "AND": "and", "OR": "or", "NOT": "not"}
@@ -62,6 +63,7 @@ class Facts:
     def __init__(self) -> None:
         self.texts: dict[int, int] = {}
         self.prose: set[int] = set()
+        self.raws: set[int] = set()
         self.titles: set[int] = set()
         self.items: set[int] = set()
         self.params: set[int] = set()
@@ -154,6 +156,7 @@ def _note_text(facts: Facts, node: nodes.Text, text: str, following: dict[int, i
         return
     if text.startswith(value, start):
         facts.texts.setdefault(start, start + len(value))
+        facts.raws.add(start)
         return
     behind = following.get(start)
     if behind is None:
@@ -281,7 +284,7 @@ class Piecemaker:
                 fresh = False
                 self._finish(token)
             elif fresh and token.span.start not in lines:
-                while tokens[at].type != "NL":  # an `end`
+                while tokens[at].type not in ("NL", "FINISH"):  # an `end`
                     at += 1
                 continue
             else:
@@ -393,22 +396,30 @@ class Piecemaker:
 
     def _stretch(self, token: Token, at: int, end: int) -> int:
         """A text that stays as it is, or becomes a string."""
-        text = self.text[token.span.start : end]
-        if token.span.start in self.facts.prose:
-            text = quoted(text)
-        piece = self._put(text, token, True)
-        last = token
-        while at < len(self.tokens) and self.tokens[at].span.start < end and self.tokens[at].type != "NL":
+        start, last = token.span.start, token
+        text = self.text[start:end]
+        first = at
+        while at < len(self.tokens) and self.tokens[at].span.start < end:
             last = self.tokens[at]
             at += 1
+        if start in self.facts.prose or (start in self.facts.raws and self._is_item(first, at)):
+            text = quoted(text)
+        piece = self._put(text, token, True)
         piece.end = end
         self.before = last
         self._end_of(last)
         return at
 
+    def _is_item(self, at: int, end: int) -> bool:
+        """Do these tokens follow a dash, and nothing them?"""
+        dash = self.tokens[at - 1] if at else None
+        line = self.outline.lines.get(dash.span.start) if dash is not None and dash.type == "DASH" else None
+        alone = line is not None and line.body is None and line.item_body is None
+        return alone and (end == len(self.tokens) or self.tokens[end].type == "NL")
+
     def _dash(self, token: Token, at: int) -> int:
         assert self.line is not None
-        if token.text == "-" or token.span.start in self.facts.items:
+        if token.text == "-" or token.span.start in self.facts.items or self.line.block.kind not in _CODE:
             self._put("-", token, True)
         elif any(other.type == "PHRASE" and other.data[0] == "item" for other in self.line.out[1:2]):
             self._put(f"{token.text}.", token, True)  # without the number it would be no statement

@@ -107,7 +107,7 @@ class Printer:
         if piece.line is not None:
             self._statement(piece, piece.line, at)
         elif "\\\n" in self.text[self.source_at : piece.start]:
-            self._write(" \\")
+            self._write("\\" if self.tight else " \\")
             self._continue(piece, frame)
         elif self.must_break or (piece.first and piece.role != "begin"):
             self._continue(piece, frame)
