@@ -26,7 +26,7 @@ _CLOSES = frozenset({"RPAR", "RBRA", "RBRACE"})
 _HEADS = frozenset(
     {"if", "else", "for", "while", "when", "every", "try", "catch", "finally", "match", "case", "function", "handler"}
 )
-_CODE = frozenset({"code", "declaration", "command"})
+_CODE = frozenset({"code", "declaration"})
 _FUNCTION_WORDS = frozenset({"fn", "function", "def", "define"})
 _CONSTANTS = {"True": "true", "False": "false", "None": "null", "none": "null", "undefined": "null"}
 _WORDS = {"&&": "and", "||": "or", "AND": "and", "OR": "or", "NOT": "not"}
@@ -208,7 +208,7 @@ def _roles(outline: Outline, line: Line) -> list[Block]:
             blocks.append(token.data)
         elif type in ("VERB", "PHRASE"):
             base = token.data[0] if isinstance(token.data, tuple) else None
-            loose = base not in VERBS or VERBS[base].kind != "core"
+            loose = base != "" and (base not in VERBS or VERBS[base].kind != "core")
         elif type in ("GUARD", "ARROW"):
             loose = loose and type == "ARROW"
         elif type in _CLOSES:
@@ -459,7 +459,7 @@ class Piecemaker:
             bracket.questions -= 1
             self._put(":", token, True)
         else:
-            self._put(":", token, False, tight=bracket.role == "IBRA")
+            self._put(":", token, False, tight=bracket.role == "IBRA").first = False
 
     def _equals(self, token: Token) -> None:
         """The `=` behind the name of an argument or of a parameter."""

@@ -47,6 +47,7 @@ class Printer:
         self.width = 0
         self.indent = 0
         self.raw: tuple[str, int] | None = None
+        self.closed = False  # the raw text ends with a bar
         self.frames = [_Frame(0, False, root, root)]
         self.columns = {id(root): 0}
         self.inside: dict[int, int] = {}  # per line, the column of its statement
@@ -83,7 +84,8 @@ class Printer:
             filled = any(line.strip() for line in data.splitlines())
             white = " " * (column + STEP) if filled else ""
             self.lines += [white + line if line else "" for line in data.split("\n")[:-1]]
-            self.lines.append(" " * column + "|")
+            if self.closed:
+                self.lines.append(" " * column + "|")
 
     def _begin(self, indent: int, start: int, *, blank: bool) -> None:
         """A new line; a blank one before it where the source has one and `blank` allows it."""
@@ -231,6 +233,9 @@ class Printer:
             if passed.start < self.source_at:
                 continue  # inside a text
             if passed.kind == "text":
+                # What follows ends the text, too; at the end of the file only a bar keeps its blank lines.
+                last = self.text[passed.start : passed.end].removesuffix("\n").rpartition("\n")[2].strip()
+                self.closed = last == "|" or (piece is None and not last)
                 self.source_at = passed.end - (self.text[passed.end - 1 : passed.end] == "\n")
                 continue
             comment = self.text[passed.start : passed.end].rstrip()
