@@ -222,7 +222,8 @@ class Builder(EntryBuilder):
         span = join(c[0].span, slots[-1].span)
         first = slots[0]
         path = _module_path(first.value) if type(first) is nodes.SlotExpr else None
-        if path is None or len(slots) > 2:
+        if path is None or len(slots) > 2 or (len(slots) == 2 and type(slots[1]) is nodes.SlotExpr):
+            span = slots[2].span if len(slots) > 2 else span
             raise SyntaxProblem(
                 "AE118", "this import cannot be read", span.start, span.end,
                 expected=('import "a/b" as u', "import a/b"),

@@ -116,9 +116,10 @@ class DeclarationChecks:
         for entry in node.entries:
             if entry.key == "schedule":
                 self._scheduled(entry)
+            if entry.key in ("schedule", "seed"):
+                self._not_yet(entry, f"`{entry.key}:` of `meta`")
             elif entry.key not in META_KEYS:
                 self._unknown_key(entry, "meta", META_KEYS)
-        self._not_yet(node, "`meta:`")
 
     def _policy(self, node: nodes.Policy, scope: Any, loop: bool) -> None:
         for entry in node.entries:
@@ -282,7 +283,7 @@ class DeclarationChecks:
         if entry.key in not_yet.FIELDS:
             self._not_yet(entry, f"`{entry.key}:` of a plugin block")
         elif entry.key == "persist" and isinstance(value, nodes.Bool) and value.value:
-            self._not_yet(entry, "`persist: true`; state lasts for one run")
+            self._not_yet(entry, "`persist: true`")
 
     def _scheduled(self, entry: nodes.Entry) -> None:
         text = schedule_text(entry.value)

@@ -6,9 +6,10 @@ from .intents import INTENT_BLOCKS
 from .layout import DATA, Line
 from .phrasing import Phrasing
 from .refine import Refiner, first_juxtaposition, top_level
-from .tokens import ASSIGN_OPS, Token
+from .tokens import LITERALS, Token
 from .words import PREPOSITIONS, SECTIONS, VERBS, verb_base
 
+_LITERALS = frozenset({"NUMBER", "UNITNUM", "PERCENT", "STRING", "REGEX", "VAR", "PATH", "TEMPLATE", "CLOCK", "WORD"})
 _COMPARISONS = frozenset({"==", "!=", "<", ">", "<=", ">="})
 _FUNCTION_WORDS = frozenset({"fn", "function", "def", "define"})
 _KEYED_HEADS = frozenset({"policy", "meta", "require"})
@@ -26,18 +27,24 @@ class Declaring(Phrasing):
         if second is not None and second.type == ":":
             return False
         if word in ("throw", "raise"):
-            if second is not None and second.type in (".", "=", ",", "+=", "(") and not second.blank:
+            if second is not None and not self._thrown(tokens, second):
                 return False
             word = "throw"
         if word in ("break", "continue") and rest:
-            if rest[0].type in ASSIGN_OPS or rest[0].type == ".":
-                return False
             raise self._error("AE115", f"nothing may stand behind `{word}`", rest[0], expected=("end of line",))
         line.kind = word
         line.out.append(tokens[0].retyped(word.upper()))
         if rest:
             self._value(line, rest, prose=False)
         return True
+
+    def _thrown(self, tokens: list[Token], second: Token) -> bool:
+        """Does an operand stand behind `throw`?"""
+        if second.type in ("-", "!", "~", "["):
+            return second.blank and len(tokens) > 2 and (second.type == "[" or not tokens[2].blank)
+        if second.type == "NAME":
+            return second.text not in ("and", "or", "in", "is", "if", "unless", "when", "where")
+        return second.type in _LITERALS or second.type in ("(", "{")
 
     def _await(self, line: Line, tokens: list[Token], second: Token | None, item: bool) -> bool:
         if second is None or second.type not in ("NAME", "VAR") or second.text in ("and", "or", "in", "is", "if"):
@@ -49,8 +56,14 @@ class Declaring(Phrasing):
 
     def _let(self, line: Line, tokens: list[Token], second: Token | None, item: bool) -> bool:
         if second is None or second.type not in ("NAME", "VAR"):
-            if tokens[0].text == "let" and (second is None or second.type not in (":", "=", ".")):
+            if tokens[0].text == "let" and (second is None or second.type != ":"):
                 raise self._error("AE123", "a name is missing behind `let`", second or tokens[0], expected=("a name",))
+            taken_apart = second is not None and second.type in ("BLOCK", "[") and second.blank
+            if second is not None and taken_apart and any(token.type == "=" for token in tokens[2:]):
+                raise self._error(
+                    "AE123", f"a name is missing behind `{tokens[0].text}`", second, expected=("a name",),
+                    suggestion="take the value apart by hand: let a = x.a",
+                )  # fmt: skip
             return False
         if tokens[0].text in ("const", "var") and len(tokens) > 2 and tokens[2].type not in ("=", ":"):
             return False
@@ -78,6 +91,8 @@ class Declaring(Phrasing):
         line.out += [token.retyped(kinds.get(token.type, token.type)) for token in tokens]
 
     def _import(self, line: Line, tokens: list[Token], second: Token | None, item: bool) -> bool:
+        if second is not None and (second.type in LITERALS - {"PATH", "STRING"} or second.type == "{"):
+            raise self._error("AE118", f"`{tokens[0].text}` takes a module", second, expected=('"a/b"', "a/b"))
         if second is None or second.type not in ("NAME", "PATH", "STRING"):
             return False
         line.kind = "import"
@@ -119,6 +134,11 @@ class Declaring(Phrasing):
                 return self._export_list(line, tokens)
             if len(tokens) > 2 and tokens[1].text in _FUNCTION_WORDS and tokens[2].type == "NAME":
                 at = 2
+            elif len(tokens) > 2 and tokens[1].type == "NAME" and tokens[2].type in (*_LITERALS, "NAME"):
+                raise self._error(
+                    "AE121", "`export` takes a function or a list of names", tokens[1],
+                    expected=("export f(..)", "export { a, b }"),
+                )  # fmt: skip
         if len(tokens) > at + 1 and tokens[at].type == "NAME" and tokens[at + 1].type == "(":
             self._signature(line, tokens, at)
             return True
@@ -128,7 +148,7 @@ class Declaring(Phrasing):
             self._refine(line, tokens[3:])
             return True
         if (
-            first.text in ("fn", "def")
+            first.text in ("fn", "def", "function")
             and len(tokens) > 1
             and tokens[1].type == "NAME"
             and tokens[1].text not in PREPOSITIONS

@@ -15,13 +15,15 @@ from .expression_builder import ExpressionBuilder
 from .intents import INTENT_BLOCKS, intent
 from .layout import DATA
 from .manifests import Manifests
-from .tokens import Token, join
-from .words import VERBS
+from .tokens import TRIES, Token, join
+from .words import RESERVED, VERBS, verb_base
 
 Children = list[Any]
 
 _FLAGS = frozenset({"consciousness", "memory", "identity", "agent", "agents", "local_ai", "model"})
 _EVENT_WORDS = ("event", "approval")
+_PROSE_KEYS = frozenset({"schedule", "expect"})
+"""Keys whose value is text even where it begins with a verb: `schedule: on weekdays at 09:00`."""
 
 
 class EntryBuilder(ExpressionBuilder):
@@ -39,12 +41,25 @@ class EntryBuilder(ExpressionBuilder):
         last = block or value or key
         span = join(key.span, last.span)
         kind, _, item = key.data
+        if key.text in _PROSE_KEYS and type(value) is nodes.VerbPhrase and kind not in ("code", "command"):
+            value = nodes.TextPhrase(value.span, value.slots, self.source.text[value.span.start : value.span.end])
+        if type(value) is nodes.TextPhrase and (kind in DATA or kind == "declaration"):
+            self._warn_of_keys(value)
         plain = nodes.Entry(span, self.key_text(key), value, block, key.type == "STRING" or key.text[:1] in "\"'")
         if kind in DATA or kind == "declaration" or item or plain.quoted or not key.text[:1].isidentifier():
             return plain
         if kind == "command" and key.text in ("input", "inputs", "output", "outputs"):
             return plain
         return self.in_code(plain)
+
+    def _warn_of_keys(self, phrase: nodes.TextPhrase) -> None:
+        """`low: 1 high: 3` on one line is the text `1 high: 3`, which is seldom what was meant."""
+        for slot in phrase.slots:
+            if type(slot) is nodes.SlotKey:
+                message = f"'{slot.key}' is part of the text that began at the first colon"
+                hint = "put each entry on a line of its own, or ';' between them"
+                self.warn.append(SyntaxProblem("AW407", message, slot.span.start, slot.span.end, suggestion=hint))
+                return
 
     def entry_in_entry(self, c: Children) -> nodes.Stmt:
         """`policy: strict: true`: a block of one entry."""
@@ -104,11 +119,15 @@ class EntryBuilder(ExpressionBuilder):
                 "AE125", "a bare comparison is data, not a value", value.span.start, value.span.end,
                 expected=("an expression",),
             )  # fmt: skip
+        if name in RESERVED:
+            raise _reserved(entry)
         target = nodes.Name(key_span(entry, entry.key), name)
         if value is None:
             value = nodes.Null(target.span)
         if type(value) is nodes.TextPhrase:
             value = nodes.Text(value.span, value.text, True)
+        if type(value) is nodes.VerbPhrase and value.base and VERBS[value.base].message:
+            return nodes.Message(entry.span, name, value)
         return nodes.Assign(entry.span, target, "=", cast(nodes.Expr, value), None, None, True)
 
     def _intent(self, entry: nodes.Entry) -> nodes.Stmt:
@@ -162,6 +181,9 @@ class EntryBuilder(ExpressionBuilder):
     def _flag(self, entry: nodes.Entry) -> nodes.Stmt:
         value: Any = entry.value
         options: tuple[nodes.SlotKey, ...] = ()
+        if type(value) is nodes.VerbPhrase and all(type(slot) is nodes.SlotKey for slot in value.slots):
+            head = nodes.SlotExpr(value.span, nodes.Name(value.span, value.verb))  # `on` is a verb elsewhere
+            value = nodes.TextPhrase(value.span, (head, *value.slots), value.text)
         if type(value) is nodes.TextPhrase:
             first, *rest = value.slots
             options = tuple(slot for slot in rest if type(slot) is nodes.SlotKey)
@@ -236,8 +258,11 @@ class EntryBuilder(ExpressionBuilder):
 
     # ------------------------------------------------------------ slots
 
+    def one_slot(self, c: Children) -> list[nodes.Slot]:
+        return _arrow_apart(c[0])
+
     def more_slots(self, c: Children) -> list[nodes.Slot]:
-        c[0].append(c[1])
+        c[0] += _arrow_apart(c[1])
         return cast(list[nodes.Slot], c[0])
 
     def slot_expr(self, c: Children) -> nodes.Slot:
@@ -265,10 +290,11 @@ class EntryBuilder(ExpressionBuilder):
         span = join(c[0].span, slots[-1].span)
         first = slots[0]
         if len(slots) == 1 and type(first) is nodes.SlotExpr:
-            value = first.value
-            if type(value) is nodes.Name and value.role == "symbol":
-                value = nodes.Name(value.span, value.name, "signal")
-            return nodes.SlotGuard(span, c[0].text, value)
+            return nodes.SlotGuard(span, c[0].text, as_signal(first.value))
+        if c[0].text != "where":
+            place = slots[1].span
+            raise SyntaxProblem("AE106", "this cannot follow a condition", place.start, place.end,
+                                suggestion="an arrow stands before the guard")  # fmt: skip
         return nodes.SlotGuard(span, c[0].text, None, tuple(slots))
 
     def slot_arrow(self, c: Children) -> nodes.Slot:
@@ -315,6 +341,8 @@ class EntryBuilder(ExpressionBuilder):
         if type(first) is nodes.SlotExpr:
             value = unsymbolic(first.value)
             if type(value) in (nodes.Call, nodes.MethodCall):
+                if block is not None and _runs_its_block(value):
+                    return self._verb_with_block(span, value, tuple(slots[1:]), text, block)
                 if block is not None:
                     rest = (nodes.SlotExpr(block.span, as_data(nodes.Entry(span, "", None, block))),)
                     return nodes.CallStmt(span, value, (*slots[1:], *rest), text)
@@ -331,6 +359,20 @@ class EntryBuilder(ExpressionBuilder):
             )
         phrase = nodes.TextPhrase(span, tuple(slots), text)
         return nodes.Entry(span, "", phrase, block)
+
+    def _verb_with_block(
+        self, span: nodes.Span, call: nodes.Expr, rest: tuple[nodes.Slot, ...], text: str, block: nodes.Block
+    ) -> nodes.Stmt:
+        """`deploy(x) on server` with deeper lines: the verb, then its block."""
+        assert isinstance(call, nodes.Call)
+        assert isinstance(call.function, nodes.Name)
+        name = call.function.name
+        slots = tuple(
+            nodes.SlotKey(arg.span, arg.name, arg.value) if arg.name else nodes.SlotExpr(arg.span, arg.value, at > 0)
+            for at, arg in enumerate(call.args)
+        )
+        base = verb_base(name) or name
+        return nodes.VerbStmt(span, nodes.VerbPhrase(span, name, base, (*slots, *rest), text), block)
 
     def await_stmt(self, c: Children) -> nodes.Stmt:
         slots: list[nodes.Slot] = c[1]
@@ -361,6 +403,18 @@ class EntryBuilder(ExpressionBuilder):
 
 
 # ---------------------------------------------------------------- single verbs
+
+
+def _reserved(entry: nodes.Entry) -> SyntaxProblem:
+    """A key such as `else:` in code, where it would assign."""
+    word, place = entry.key, key_span(entry, entry.key)
+    partner = "`if`" if word in ("else", "elif") else "`try`" if word in TRIES else None
+    if partner is not None:
+        return SyntaxProblem("AE108", f"`{word}` without {partner}", place.start, place.end)
+    return SyntaxProblem(
+        "AE123", f"`{word}` is a keyword and cannot be assigned to", place.start, place.end,
+        suggestion=f"the body of `{word}` begins on the next line" if word == "try" else None,
+    )  # fmt: skip
 
 
 def _prefix(text: str) -> str:
@@ -439,6 +493,32 @@ def _await_event(span: nodes.Span, kind: str, slots: list[nodes.Slot]) -> nodes.
                 expected=("for 5m", "-> x"),
             )
     return nodes.AwaitEvent(span, cast(Any, kind), subject.value, duration, target)
+
+
+def _arrow_apart(slot: nodes.Slot) -> list[nodes.Slot]:
+    """A slot; the arrow behind the condition of `where` as one of its own."""
+    if type(slot) is not nodes.SlotGuard or not slot.slots or type(slot.slots[-1]) is not nodes.SlotArrow:
+        return [slot]
+    *rest, arrow = slot.slots
+    first = rest[0] if len(rest) == 1 else None
+    if type(first) is nodes.SlotExpr:
+        return [nodes.SlotGuard(slot.span, slot.word, as_signal(first.value)), arrow]
+    return [nodes.SlotGuard(slot.span, slot.word, None, tuple(rest)), arrow]
+
+
+def as_signal(value: nodes.Expr) -> nodes.Expr:
+    """A bare name as the signal that it is in a condition."""
+    if type(value) is nodes.Name and value.role == "symbol":
+        return nodes.Name(value.span, value.name, "signal")
+    return value
+
+
+def _runs_its_block(call: nodes.Expr) -> bool:
+    """Is this a call of a verb whose deeper lines are code, not its payload?"""
+    if type(call) is not nodes.Call or type(call.function) is not nodes.Name:
+        return False
+    base = verb_base(call.function.name)
+    return base is not None and not VERBS[base].payload
 
 
 def _is_call_phrase(slots: tuple[nodes.Slot, ...]) -> bool:

@@ -114,6 +114,11 @@ class Source:
             self._starts.append(at + 1)
             at = text.find("\n", at + 1)
 
+    @property
+    def lines(self) -> int:
+        """How many lines the text has."""
+        return len(self._starts)
+
     def position(self, offset: int) -> tuple[int, int]:
         """Line and column of an offset, both from 1."""
         line = bisect_right(self._starts, offset)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .errors import Source, SyntaxProblem
+from .foreign import line_hint
 from .tokens import Token
 
 _OPERANDS = frozenset({"NAME", "NUMBER", "STRING", "VAR", "LPAR"})
@@ -15,43 +16,95 @@ _SHOWN = {
     "NEWLINE": "end of line",
     "$END": "end of file",
     "CLOSING": "the '}' of the string",
+    "QUOTE": "the end of the text",
     "FINISH": "end of the block",
     "BEGIN": "a block",
     "JUXT": "this",
 }
+_NEEDED = {"TELSE": "`else`", "COLON": "':'"}
+_LINE_ENDS = frozenset({"FINISH", "NEWLINE", "$END"})
+_CLOSERS = frozenset({"RPAR", "RBRA", "RBRACE", "COMMA"})
+_OPEN_ENDS = frozenset({"OP", "PLUS", "MINUS", "BAR", "POW", "FAT", "COMMA", "JUXT", "ASSIGN", "DOT", "SAFEDOT"})
 _ENDS = frozenset({"NAME", "NUMBER", "STRING", "VAR", "RPAR", "RBRA", "RBRACE", "CONST", "UNITNUM", "PERCENT"})
 _STARTS = frozenset({"NAME", "NUMBER", "STRING", "VAR", "CONST", "UNITNUM", "PERCENT", "REGEX", "TEMPLATE", "PATH"})
 
 
-def explain(source: Source, token: Token, expected: set[str], before: Token | None) -> SyntaxProblem:
-    """The problem at a token, with the one before it where that is known."""
+def explain(source: Source, token: Token, expected: set[str], earlier: list[Token]) -> SyntaxProblem:
+    """The problem at a token; `earlier` are the last tokens before it, where they are known."""
+    before = earlier[-1] if earlier else None
     start, end = token.span.start, max(token.span.end, token.span.start + 1)
     names = _human(expected)
     kind = token.type
-    if kind in ("FINISH", "NEWLINE", "$END") and before is not None:
+    if kind in _LINE_ENDS and before is not None:
         start = before.span.end
         end = start + 1
-    if kind in _STARTS and before is not None and before.type in _ENDS:
-        message = f"two words side by side: '{_short(before.text)}' and '{_short(token.text)}'"
-        return SyntaxProblem(
-            "AE111", message, start, end, expected=names, suggestion="is an operator, a comma or quotes missing?"
-        )
+    if before is not None and before.type in _ENDS and kind in _STARTS:
+        return side_by_side(before, token, names)
     if kind == "ASSIGN":
-        return SyntaxProblem(
-            "AE113", f"'{token.text}' cannot stand here", start, end, expected=names,
-            suggestion="assignment is a statement; to compare write ==",
-        )  # fmt: skip
-    hint, code = None, "AE106"
-    if kind in ("XELSE", "TELSE", "XELIF"):
-        hint, code = "`else` without `if`", "AE108"
-    if kind == "WORD":
-        hint = "put the text in quotes"
+        return _assignment(token, earlier, names)
+    code, message = _message(token, expected, names)
+    return SyntaxProblem(code, message, start, end, expected=names, suggestion=_hint(source, token, before))
+
+
+def side_by_side(before: Token, token: Token, names: tuple[str, ...]) -> SyntaxProblem:
+    """The problem of two operands with nothing between them."""
+    if before.text == "function":
+        hint = "a function inside an expression has no name: function(..) { }"
+    elif before.type == "STRING" and before.text.count("{") > before.text.count("}"):
+        hint = "inside {..} use the other kind of quote"
+    elif before.type in ("STEP", "++", "--"):
+        hint = f"write x{before.text} or x {before.text[0]}= 1"
+    else:
+        hint = "is an operator, a comma or quotes missing?"
+    message = f"two words side by side: '{_short(before.text)}' and '{_short(token.text)}'"
+    return SyntaxProblem("AE111", message, token.span.start, token.span.end, expected=names, suggestion=hint)
+
+
+def _assignment(token: Token, earlier: list[Token], names: tuple[str, ...]) -> SyntaxProblem:
+    """An `=` inside an expression: often that of the next line, since the line before it goes on."""
+    for at in range(len(earlier) - 1, 0, -1):
+        operator = earlier[at - 1]
+        if earlier[at].first and operator.type in _OPEN_ENDS and operator.span.line < earlier[at].span.line:
+            return SyntaxProblem(
+                "AE112", f"nothing stands behind '{operator.text}'", operator.span.end, operator.span.end + 1,
+                expected=("an expression",),
+            )  # fmt: skip
+        if earlier[at].type in _LINE_ENDS or earlier[at].first:
+            break
+    hint = "assignment is a statement; to compare write =="
+    if earlier and earlier[-1].type in ("KEY", "COLON"):
+        hint = "write either ':' or '='"
+    start, end = token.span.start, token.span.end
+    return SyntaxProblem("AE113", f"'{token.text}' cannot stand here", start, end, expected=names, suggestion=hint)
+
+
+def _message(token: Token, expected: set[str], names: tuple[str, ...]) -> tuple[str, str]:
+    kind = token.type
     what = _SHOWN.get(kind, f"'{_short(token.text)}'")
-    if names == ("an expression",):
-        return SyntaxProblem(
-            "AE112", f"an expression is missing before {what}", start, end, expected=names, suggestion=hint
-        )
-    return SyntaxProblem(code, f"{what} cannot stand here", start, end, expected=names, suggestion=hint)
+    if kind == "WORD":
+        return "AE106", f"{what} is prose, no expression"
+    if kind in ("XELSE", "TELSE", "XELIF"):
+        return "AE108", f"{what} cannot stand here"
+    if kind in _LINE_ENDS or kind in _CLOSERS:
+        missing = [text for type, text in _NEEDED.items() if type in expected]
+        if "NEWLINE" not in expected and len(missing) == 1:
+            return "AE112" if missing[0] == "`else`" else "AE106", f"{missing[0]} is missing before {what}"
+    if "an expression" in names and (len(names) == 1 or kind in _CLOSERS or kind == "OP"):
+        return "AE112", f"an expression is missing before {what}"
+    if names == ("a name",):
+        return "AE106", f"a name is missing before {what}"
+    return "AE106", f"{what} cannot stand here"
+
+
+def _hint(source: Source, token: Token, before: Token | None) -> str | None:
+    kind = token.type
+    if kind in ("XELSE", "TELSE", "XELIF"):
+        return "`else` without `if`"
+    if kind == "WORD":
+        return "put the text in quotes"
+    if kind == "COMPFOR":
+        return "a comprehension stands in [ ] or ( ), or as the first argument"
+    return line_hint(source.line_text(token.span.line)) if token.span.line <= source.lines else None
 
 
 def _human(expected: set[str]) -> tuple[str, ...]:

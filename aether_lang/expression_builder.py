@@ -342,6 +342,12 @@ class ExpressionBuilder:
             return c[0].text, c[0].span
         return f"{c[0][0]}.{c[2].text}", join(c[0][1], c[2].span)
 
+    def dotted_null(self, c: Children) -> tuple[str, Span]:
+        if c[0].data is not None:
+            span = c[0].span
+            raise SyntaxProblem("AE121", f"'{c[0].text}' is no type", span.start, span.end, expected=("a type",))
+        return "null", c[0].span
+
     # ------------------------------------------------------------ targets
 
     def check_target(self, target: Any) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from .errors import SyntaxProblem
+from .foreign import foreign, instead, opens_body
 from .layout import DATA, Block, Line
 from .lines import LineWriter
-from .refine import Refiner, has_juxtaposition, top_level
+from .refine import Refiner, first_juxtaposition, has_juxtaposition, top_level
 from .tokens import TRIES, Token
 
 _LITERALS = frozenset({"NUMBER", "UNITNUM", "PERCENT", "STRING", "REGEX", "VAR", "PATH", "TEMPLATE", "CLOCK", "WORD"})
@@ -27,6 +28,9 @@ class Heads(LineWriter):
                 questions -= 1
             elif token.type == ":" and not self._lambda_colon(tokens, at):
                 self._condition(line, tokens[:at], signal, slots)
+                if kind in ("case", "default") and at + 1 < len(tokens) and tokens[at + 1].type == "BLOCK":
+                    self._block(line, tokens[at + 1].data, tokens[at + 1].span)
+                    return at + 2
                 self._one_line(line, tokens[at + 1 :])
                 return len(tokens)
             elif token.type == "BLOCK" and not (at and tokens[at - 1].type == "=>"):
@@ -47,6 +51,8 @@ class Heads(LineWriter):
         return any(token.type == "NAME" and token.text == "lambda" for token in tokens[max(0, at - 8) : at])
 
     def _condition(self, line: Line, tokens: list[Token], signal: bool, slots: bool) -> None:
+        if tokens and opens_body(tokens[-1]) and first_juxtaposition(tokens) == len(tokens) - 1 and not slots:
+            raise self._missing_colon_before(tokens[-1])
         for token in tokens if signal else ():
             if token.type == "=":
                 bare = [tokens[i] for i in top_level(tokens)]
@@ -75,12 +81,15 @@ class Heads(LineWriter):
         while tokens:
             word = tokens[0]
             if word.type != "NAME" or word.text not in TRIES:
-                raise self._error(
-                    "AE115", "this stands behind the '}' of a block", word, expected=("end of line", "';'"),
-                    suggestion="begin a new line",
-                )  # fmt: skip
+                raise self._behind_block(word)
             taken = self._branch(line, tokens)
             tokens = tokens[taken:]
+
+    def _behind_block(self, token: Token) -> SyntaxProblem:
+        return self._error(
+            "AE115", "this stands behind the '}' of a block", token, expected=("end of line", "';'"),
+            suggestion=instead(token.text) or "begin a new line",
+        )  # fmt: skip
 
     def _branch(self, line: Line, tokens: list[Token]) -> int:
         """One `else`, `elif`, `catch`, `except` or `finally`. Gives the number of tokens it took."""
@@ -96,6 +105,8 @@ class Heads(LineWriter):
                 return skip + self._head(line, tokens[skip:], "if", signal=True)
             line.out.append(tokens[0].retyped("ELSE"))
             return 1 + self._head(line, tokens[1:], "else")
+        if line.kind == "finally":
+            raise self._error("AE108", "nothing can follow `finally`", tokens[0])
         if line.kind not in ("try", "catch"):
             raise self._lonely(tokens[0])
         if word == "finally":
@@ -154,10 +165,22 @@ class Heads(LineWriter):
             return SyntaxProblem(
                 "AE114", "expected an indented block", last.span.end, last.span.end + 1, expected=("a deeper line",)
             )
+        shell = foreign(line.tokens)
+        if shell:
+            return self._error("AE191", "this is no statement", line.tokens[0], suggestion=shell)
+        place = first_juxtaposition(line.tokens[1:]) + 1
+        if place:
+            return self._missing_colon_before(line.tokens[place])
         return SyntaxProblem(
             "AE114", "a block is missing", last.span.end, last.span.end + 1, expected=("':'", "'{'"),
             suggestion="end the line with ':' and indent what belongs to it",
         )  # fmt: skip
+
+    def _missing_colon_before(self, token: Token) -> SyntaxProblem:
+        hint = f"write ':' in place of `{token.text}`" if opens_body(token) else None
+        return self._error(
+            "AE114", f"a ':' is missing before '{token.text}'", token, expected=("':'",), suggestion=hint
+        )
 
     def _for(self, line: Line, tokens: list[Token]) -> int:
         if len(tokens) > 1 and tokens[0].text == "each" and tokens[1].type == "NAME" and tokens[1].text != "in":
@@ -167,9 +190,17 @@ class Heads(LineWriter):
         else:
             dropped = 0
         at = next((i for i, t in enumerate(tokens[:8]) if t.type == "NAME" and t.text == "in" and i), None)
+        if tokens and tokens[0].type == "(":
+            raise self._error(
+                "AE122", "the names of a loop stand without brackets", tokens[0], expected=("for x in xs",)
+            )
         if at is None:
             place = tokens[0] if tokens else line.tokens[-1]
-            raise self._error("AE122", "`for` without `in`", place, expected=("for x in xs",))
+            counts = len(tokens) > 1 and tokens[1].type == "="
+            raise self._error(
+                "AE122", "`for` without `in`", place, expected=("for x in xs",),
+                suggestion="a loop that counts is `for i in 0..n`" if counts else None,
+            )  # fmt: skip
         for token in tokens[:at]:
             line.out.append(token.retyped("COMMA" if token.type == "," else token.type))
         line.out.append(tokens[at].retyped("FORIN"))
@@ -221,7 +252,11 @@ class Heads(LineWriter):
     def _soft(self, line: Line, tokens: list[Token], second: Token | None, item: bool) -> bool:
         word = tokens[0].text
         if word in ("case", "default"):
-            return line.block.kind == "match" and self._case(line, tokens)
+            if line.block.kind == "match":
+                return self._case(line, tokens)
+            if word == "case" and second is not None and second.type in _LITERALS:
+                raise self._error("AE108", "`case` without `match`", tokens[0], suggestion="it stands in a match block")
+            return False
         if second is None or second.type in ("=", ".", "[", ",", ":"):
             return False
         starts = second.type in _LITERALS or second.type in ("(", "{", "-", "!", "NAME")
@@ -259,6 +294,14 @@ class Heads(LineWriter):
         if tokens[1].type != "(" or tokens[1].close is None:
             return False
         close = tokens.index(tokens[1].close)
+        inside = tokens[2:close]
+        fresh = True
+        for at in top_level(inside):
+            if fresh and not (
+                inside[at].type == "NAME" and (at + 1 == len(inside) or inside[at + 1].type in (",", "="))
+            ):
+                return False
+            fresh = inside[at].type == ","
         return close + 1 == len(tokens) or tokens[close + 1].type in (":", "BLOCK")
 
     def _case(self, line: Line, tokens: list[Token]) -> bool:

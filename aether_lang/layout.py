@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from .errors import Source, SyntaxProblem
 from .nodes import Span
-from .tokens import TRIES, Token, join
+from .tokens import ASSIGN_OPS, HEADS, TRIES, Token, join
+
+_CLOSABLE = HEADS | {"export", "simulate"}
 
 
 class Line:
@@ -253,15 +255,20 @@ class _Layout:
         self.warn.append(note)
 
     def _may_end(self, head: Line) -> bool:
-        return head.body is not None or head.item_body is not None or head.tokens[-1].type in (":", ")")
+        if head.body is not None or head.item_body is not None:
+            return True
+        first, last = head.tokens[0], head.tokens[-1]
+        second = head.tokens[1].type if len(head.tokens) > 1 else ""
+        bare = first.type == "NAME" and first.text in _CLOSABLE and second not in (*ASSIGN_OPS, ".", "?.", "[")
+        return last.type == ":" or (bare and all(token.type not in (":", "BLOCK") for token in head.tokens))
 
     # ------------------------------------------------------------ columns
 
     def _white(self, token: Token) -> str:
-        start = token.span.start
-        white = self.source.text[start - token.span.column + 1 : start]
+        white = token.white
         if "\t" in white and not self.warned_of_tabs:
             self.warned_of_tabs = True
+            start = token.span.start
             self.warn.append(
                 SyntaxProblem("AW101", "a tab in the indentation counts to the next multiple of 4", start, start + 1)
             )

@@ -8,7 +8,7 @@ from .nodes import Span
 from .refine import Refiner, check_deepness
 from .scanner import Limits
 from .tokens import Token
-from .words import nearest
+from .words import SOFT, nearest
 
 # What a block of the statement holds, by its kind; statements that are not listed own none.
 _BODIES = {
@@ -95,6 +95,8 @@ class LineWriter:
 
     def _missing_colon(self, line: Line) -> str | None:
         word = line.first.text
+        if word in SOFT and len(line.tokens) > 1 and line.tokens[1].type == "[":
+            return f"`{word}` before '[' is a name; put the list in brackets"
         known = nearest(word, {"if", "for", "while", "when", "function", "else", "try", "every"})
         return f"did you mean `{known}`?" if known is not None and known != word else None
 

@@ -16,7 +16,7 @@ _ACTIONS = frozenset({"action", "call"})
 _PARAMS = ("params", "args", "parameters", "with", "inputs")
 _CONDITIONS = ("if", "condition", "when")
 _OUTPUTS = ("output", "store_as")
-_MAKES_A_STEP = frozenset({"using", "if", "condition", "for", "for_each", "do", "then"})
+_MAKES_A_STEP = frozenset({"using", "if", "condition", "for", "for_each", "do", "then", "output", "store_as"})
 _TAKEN = frozenset(
     {"using", *_PARAMS, *_CONDITIONS, *_OUTPUTS, "then", "else", "for", "for_each", "as", "do", "log"}
 )  # fmt: skip

@@ -39,8 +39,7 @@ def parse_with_warnings(
     body: tuple[nodes.Stmt, ...] = ()
     try:
         check_characters(source, limits)
-        start = 1 if source.text.startswith("\ufeff") else 0
-        tokens = scan(source, limits, warnings, start)
+        tokens = scan(source, limits, warnings)
         shaped = shape(source, lay_out(source, tokens, warnings), limits, problems, warnings)
         if not any(problem.code in _STOPPING for problem in problems):
             body = _grammar().parse(source, shaped, limits, problems, warnings)
@@ -56,10 +55,11 @@ def parse_with_warnings(
 
 
 def _decoded(text: str | bytes, name: str) -> str:
+    """The text without a leading byte order mark, which is no part of the script."""
     if isinstance(text, str):
-        return text
+        return text.removeprefix("\ufeff")
     try:
-        return text.decode("utf-8")
+        return text.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         source = Source(text[: error.start].decode("utf-8"), name)
         problem = SyntaxProblem("AE101", "the script is not UTF-8", len(source.text), len(source.text) + 1)
@@ -118,8 +118,8 @@ class _Grammar:
         except self.unexpected as error:
             found = error.token
             if found.type == "$END":
-                found = found.retyped("CLOSING")
-            raise explain(source, found, error.expected, None) from None
+                found = found.retyped("CLOSING" if source.text[end : end + 1] == "}" else "QUOTE")
+            raise explain(source, found, error.expected, []) from None
 
 
 class _Run:
@@ -143,8 +143,7 @@ class _Run:
                     at += 1
                 return cast(tuple[nodes.Stmt, ...], feed(end, True))
             except self.grammar.unexpected as error:
-                before = tokens[at - 1] if at else None
-                self.problems.append(explain(self.source, error.token, error.expected, before))
+                self.problems.append(explain(self.source, error.token, error.expected, tokens[max(0, at - 20) : at]))
             except SyntaxProblem as problem:
                 self.problems.append(problem)
             if len(self.problems) >= MOST_PROBLEMS or at >= size:

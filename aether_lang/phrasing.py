@@ -6,6 +6,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 from .errors import SyntaxProblem
+from .expectations import side_by_side
+from .foreign import foreign, instead
 from .heads import Heads
 from .layout import Line
 from .refine import first_juxtaposition, top_level
@@ -13,8 +15,7 @@ from .tokens import ASSIGN_OPS, Token
 from .words import GUARDS, PREPOSITIONS, VERBS, nearest, verb_base
 
 _LITERALS = frozenset({"NUMBER", "UNITNUM", "PERCENT", "STRING", "REGEX", "VAR", "PATH", "TEMPLATE", "CLOCK", "WORD"})
-_SHELL = frozenset({"echo", "fi", "esac", "done", "sudo", "then"})
-_PYTHON = frozenset({"class", "with", "pass", "nonlocal", "del", "elif"})
+_OPERATORS = frozenset({"and", "or", "in", "is", "AND", "OR"})
 
 
 class Phrasing(Heads):
@@ -24,7 +25,7 @@ class Phrasing(Heads):
         self, line: Line, tokens: list[Token], *, prose: bool, behind: Token | None = None, key: Token | None = None
     ) -> None:
         """The right side of an assignment, the value of an entry or of `return`: an expression or a phrase."""
-        if not tokens:
+        if not tokens or (behind is not None and _next_statement(tokens)):
             assert behind is not None
             raise SyntaxProblem(
                 "AE112", f"nothing stands behind '{behind.text}'", behind.span.end, behind.span.end + 1,
@@ -79,10 +80,9 @@ class Phrasing(Heads):
 
     def _side_by_side(self, tokens: list[Token], place: int) -> SyntaxProblem:
         token = tokens[place]
-        return self._error(
-            "AE111", f"two words side by side: {_shown(tokens[place - 1])} and {_shown(token)}", token,
-            expected=("an operator", "end of line"), suggestion="is an operator, a comma or quotes missing?",
-        )  # fmt: skip
+        if tokens[place - 1].type == "BLOCK":
+            return self._behind_block(token)
+        return side_by_side(tokens[place - 1], token, ("an operator", "end of line"))
 
     def _raw_text(self, tokens: list[Token]) -> str:
         if not tokens:
@@ -157,12 +157,17 @@ class Phrasing(Heads):
 
     def _unknown_verb(self, tokens: list[Token]) -> SyntaxProblem:
         word = tokens[0].text
+        if word in _OPERATORS:
+            return self._error(
+                "AE106", f"`{word}` cannot begin a statement", tokens[0], expected=("a statement",),
+                suggestion="an operand is missing before it",
+            )  # fmt: skip
         known = nearest(word, VERBS) or nearest(word, {"if", "for", "while", "let", "return", "const", "function"})
-        hint = f"did you mean `{known}`?" if known else None
+        hint = instead(word) or (f"did you mean `{known}`?" if known else None)
         code = "AE107"
-        foreign = _foreign(tokens)
-        if foreign:
-            hint, code = foreign, "AE191"
+        other = foreign(tokens)
+        if other:
+            hint, code = other, "AE191"
         return self._error(code, f"unknown verb '{word}'", tokens[0], suggestion=hint, expected=("a statement",))
 
     def _plain(self, line: Line, tokens: list[Token], item: bool) -> None:
@@ -177,9 +182,13 @@ class Phrasing(Heads):
                     break
                 self._assign(line, tokens, at)
                 return
-        foreign = _foreign(tokens)
-        if foreign:
-            raise self._error("AE191", "this is no statement", tokens[0], suggestion=foreign, expected=("a statement",))
+        verb = verb_base(tokens[0].text) if len(tokens) > 2 and tokens[1].type == "(" and not item else None
+        if verb is not None and tokens[-1].type == ":":
+            tokens = tokens[:-1]  # `deploy(x):` with deeper lines
+            places = places[:-1]
+        other = foreign(tokens)
+        if other:
+            raise self._error("AE191", "this is no statement", tokens[0], suggestion=other, expected=("a statement",))
         arrow = next((at for at in places if tokens[at].type == "->"), -1)
         if arrow == 0:
             raise self._error("AE112", "nothing stands before '->'", tokens[0], expected=("an expression",))
@@ -212,12 +221,8 @@ class Phrasing(Heads):
         self._refine(line, tokens, phrase)
         if block is not None:
             self._block(line, block.data, block.span)
-        elif (
-            tokens[0].type == "NAME"
-            and tokens[0].text in ("goal", "simulate", "remember", "store", "emit")
-            and tokens[-1].type == ")"
-        ):
-            line.kind = "goal" if tokens[0].text in ("goal", "simulate") else "payload"
+        elif verb is not None:
+            line.kind = "goal" if verb in ("goal", "simulate") else "payload" if VERBS[verb].payload else "verb"
 
     def _guarded(self, tokens: list[Token], places: list[int], item: bool) -> bool:
         """`f(x) if c`, `f(x) in y`: a call that goes on with a guard or a preposition which is also an operator
@@ -248,37 +253,21 @@ class Phrasing(Heads):
         self._value(line, tokens[at + 1 :], prose=False, behind=tokens[at])
 
 
+def _next_statement(tokens: list[Token]) -> bool:
+    """Is what stands behind an `=` at the line end the assignment of the next line?"""
+    if not tokens[0].first:
+        return False
+    for at in top_level(tokens):
+        if tokens[at].type in ASSIGN_OPS:
+            return True
+        if tokens[at].type == "=>":
+            return False
+    return False
+
+
 def _is_call(tokens: list[Token], close: int) -> bool:
     """Does the expression up to this `)` begin with a call: a dotted name right before the bracket?"""
     if tokens[0].type not in ("NAME", "PATH"):
         return False
     opener = next((i for i, token in enumerate(tokens) if token.close is tokens[close]), 0)
     return opener > 0 and tokens[opener].type == "(" and tokens[opener - 1].type in ("NAME", "PATH")
-
-
-def _shown(token: Token) -> str:
-    text = token.text if len(token.text) <= 24 else token.text[:24] + ".."
-    return f"'{text}'"
-
-
-def _opens_test(tokens: list[Token]) -> bool:
-    """The `[[ ` of a shell: two brackets that touch and a blank behind them, which a list of lists has not."""
-    if len(tokens) < 3 or tokens[0].type != "[" or tokens[1].type != "[":
-        return False
-    first, second, third = (token.span for token in tokens[:3])
-    return first.end == second.start and second.end < third.start
-
-
-def _foreign(tokens: list[Token]) -> str | None:
-    """The language this line seems to be written in, if it is another one."""
-    word = tokens[0].text
-    second = tokens[1] if len(tokens) > 1 else None
-    if word in _SHELL or (word == "if" and second is not None and second.type == "["):
-        return "this looks like a shell script"
-    if _opens_test(tokens):
-        return "this looks like a shell script"
-    if word in _PYTHON and (second is None or second.type in ("NAME", "STRING")):
-        return "this looks like Python"
-    if word == "self" and second is not None and second.type == ".":
-        return None
-    return None

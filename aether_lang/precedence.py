@@ -135,9 +135,10 @@ def _join_run(level: int, operands: list[Any], operators: list[Token]) -> nodes.
         if len(operators) > 1:
             for operator in operators:
                 if operator.text in ("in", "not", "is"):
+                    word = operator.text if operator.text == "is" else operator.data
                     raise SyntaxProblem(
-                        "AE124", f"`{operator.data}` beside another comparison needs brackets", operator.span.start,
-                        operator.span.end, suggestion="write (x in a) == true",
+                        "AE124", f"`{word}` beside another comparison needs brackets", operator.span.start,
+                        operator.span.end, suggestion=f"write (x {word} a) == true",
                     )  # fmt: skip
         return nodes.Compare(span, tuple(operator.data for operator in operators), tuple(operands))
     if level == _RANGE:

@@ -187,20 +187,29 @@ class Refiner:
             return "DKEY"
         return ""
 
+    def _drop_comma(self) -> None:
+        """A slot that begins with a word of its own needs no comma between it and the slot before."""
+        out = self.out
+        if len(out) > 1 and out[-1].type == "JUXT" and out[-2].type != "JUXT":
+            out.pop()
+
     def _slot_word(self, token: Token, at: int, end: int) -> int:
         """Prepositions, keys and guards at depth 0 of a phrase; 0 for any other word."""
         tokens, word = self.tokens, token.text
         following = tokens[at + 1] if at + 1 < end else None
         behind = tokens[at + 2] if at + 2 < end else None
         if word == "based" and following is not None and following.text == "on" and behind is not None:
+            self._drop_comma()
             self.out.append(token.retyped("PREP", "based_on"))
             return self._slot(at + 2)
         if word in PREPOSITIONS and following is not None and self._begins_slot(following, behind):
+            self._drop_comma()
             self.out.append(token.retyped("PREP", word))
             return self._slot(at + 1)
         if word in GUARDS and following is not None and not (word == "if" and self._has_else(at)):
             return self._guard(token, at, end)
         if following is not None and following.type in (":", "=") and not self.questions:
+            self._drop_comma()
             self.out.append(token.retyped("SLOTKEY"))
             return self._slot(at + 2)
         return 0
@@ -227,12 +236,18 @@ class Refiner:
         rest = self.tokens[at + 1 : end]
         if token.text == "where" and rest and rest[0].type == ":":
             rest = rest[1:]  # `recall x from w where: cond`
+        if token.text == "where":
+            arrow = next((i for i in top_level(rest) if rest[i].type == "->"), None)
+            if arrow is not None:
+                end -= len(rest) - arrow
+                rest = rest[:arrow]
         prose = token.text == "where" and has_juxtaposition(rest)
         if self.guards == MOST_GUARDS:
             raise SyntaxProblem(
                 "AE110", f"more than {MOST_GUARDS} guards in one phrase", token.span.start, token.span.end
             )
         inner = Refiner(self.text, rest, prose, True, self.guards + 1)
+        self._drop_comma()
         self.out.append(token.retyped("GUARD"))
         self.out += inner.run()
         self.inner = max(self.inner, inner.deepest + 1)

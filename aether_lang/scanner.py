@@ -14,8 +14,9 @@ import msgspec
 
 from . import literals
 from .errors import Source, SyntaxProblem
+from .foreign import JSON, character_hint
 from .nodes import Span
-from .tokens import ASSIGN_OPS, ENDS, Token
+from .tokens import ASSIGN_OPS, ENDS, HEADS, Token
 from .words import OPWORDS, POSTFIX, PREPOSITIONS, RESERVED, SECTIONS, verb_base
 
 
@@ -64,28 +65,8 @@ _CONTINUES = frozenset(
     }
 )  # fmt: skip
 _CONTINUED_BY = frozenset([".", "?.", "||", "&&", "??", "?", ":", "*", "/", "==", "+"])
-_HEADS = frozenset(
-    [
-        "if",
-        "elif",
-        "else",
-        "for",
-        "while",
-        "when",
-        "every",
-        "try",
-        "catch",
-        "except",
-        "finally",
-        "case",
-        "default",
-        "fn",
-        "function",
-        "def",
-        "define",
-        "match",
-    ]
-)
+_WORD_OPERATORS = frozenset({"and", "or", "in", "is", "AND", "OR"})
+_HEADERS = frozenset({"fn", "function", "def", "define", "export"})  # their result type may end in `?`
 _KEYED = frozenset({"policy", "meta", "require"})
 _UNSHARED = frozenset({"else", "elif", "try", "catch", "except", "finally", "default", "case"})
 
@@ -103,6 +84,16 @@ class _Frame:
         self.if_open = False
         self.questions = 0
         self.statement: list[Token] = []
+
+
+def _width(white: str) -> int:
+    """The columns that blanks take; a tab counts to the next multiple of 4."""
+    if "\t" not in white:
+        return len(white)
+    width = 0
+    for character in white:
+        width = width + 4 - width % 4 if character == "\t" else width + 1
+    return width
 
 
 def scan(
@@ -124,6 +115,7 @@ class _Scanner:
         self.embedded = end is not None
         self.line, column = source.position(start)
         self.line_start = start - column + 1
+        self.margin = -1  # where a line begins that a comment before its first token carried further
         self.tokens: list[Token] = []
         self.last: Token | None = None
         self.frames = [_Frame("(" if self.embedded else "block", None)]
@@ -158,6 +150,7 @@ class _Scanner:
             if kind == "line":
                 self._advance_line(stop)
                 self.new_line = self.ended = True
+                self.margin = -1
             elif kind == "joined":
                 self._advance_line(stop)
             elif kind == "long_comment":
@@ -180,40 +173,32 @@ class _Scanner:
         column = start - self.line_start + 1
         span = Span(self.line, column, self.line, column + end - start, start, end)
         token = Token(type, self.text[start:end], span, blank or self.new_line, data)
-        if self.new_line:
-            token.first = True
-            token.indent = self._indent(span)
-            self.new_line = False
-        self.tokens.append(token)
-        self.frames[-1].statement.append(token)
-        self.last = token
+        self._append(token)
         self.at = end
         return token
 
     def _append(self, token: Token) -> None:
         if self.new_line:
             token.first = True
-            token.indent = self._indent(token.span)
+            token.white = self._white(token.span.start)
+            token.indent = _width(token.white)
             self.new_line = False
         self.tokens.append(token)
         self.frames[-1].statement.append(token)
         self.last = token
 
-    def _indent(self, span: Span) -> int:
-        leading = self.text[self.line_start : span.start]
-        if leading.startswith("\ufeff"):
-            leading = leading[1:]
-        if "\t" not in leading:
-            return len(leading)
-        width = 0
-        for character in leading:
-            width = width + 4 - width % 4 if character == "\t" else width + 1
-        return width
+    def _white(self, start: int) -> str:
+        """The blanks a line begins with; a comment before its first token is none of them."""
+        leading = self.text[self.margin if self.margin >= 0 else self.line_start : start]
+        self.margin = -1
+        return leading if leading.isspace() else leading[: len(leading) - len(leading.lstrip(" \t"))]
 
     def _long_comment(self) -> None:
         close = self.text.find("*/", self.at + 2, self.end)
         if close < 0:
             raise SyntaxProblem("AE102", "this comment is never closed", self.at, self.at + 2, expected=("'*/'",))
+        if self.new_line and self.margin < 0:
+            self.margin = self.line_start
         while (newline := self.text.find("\n", self.at, close)) >= 0:
             self.at = newline + 1
             self._advance_line(self.at)
@@ -250,8 +235,12 @@ class _Scanner:
             return False
         if last.type in _CONTINUES and not (last.type in ("-", "*", "...") and len(statement) == 1):
             return True
-        if last.type == "NAME" and last.text in ("and", "or") and len(statement) > 1 and statement[-2].type != ".":
-            return True
+        if last.type == "NAME" and last.text in _WORD_OPERATORS and len(statement) > 1:
+            before = statement[-2]
+            if last.text in ("and", "or"):
+                return before.type != "."
+            if (before.type in ENDS or before.text == "not") and not self._in_phrase():
+                return True
         if kind == "op":
             return _SYNONYMS.get(text, text) in _CONTINUED_BY and last.type != ":"
         if kind == "name" and text in ("and", "or"):
@@ -377,6 +366,11 @@ class _Scanner:
         self._add(":", colon.end() - 1, colon.end(), False)
         base = colon.end()
         keys = list(_GOAL_KEY.finditer(rest))
+        if keys and not rest[: keys[0].start()].strip():
+            start = base + keys[0].start(1)
+            raise SyntaxProblem(
+                "AE112", f"a text is missing before '{keys[0][1]}:'", start, start + 1, expected=("a text",)
+            )
         bounds = [0, *[key.start() for key in keys], len(rest)]
         for number, (a, b) in enumerate(pairwise(bounds)):
             if number:
@@ -433,14 +427,19 @@ class _Scanner:
         elif op in ")]}":
             self._close(op, start, blank)
         elif op in ("/", "/=") and self._wants_operand(start, start + 1, blank):
+            if self.text[start - 1 : start] == "/" or self.text.startswith("//", start):
+                raise self._double_slash(start)
             self._regex(start, blank)
         elif op == "." and self.text[end : end + 1].isdecimal() and not self._ends_operand(self.last):
             self._number(start, end, blank)
         elif op == ";":
             if self.frames[-1].kind != "block":
+                opener = self.frames[-1].opener
+                loop = opener is not None and self.text[: opener.span.start].rstrip().endswith("for")
                 raise SyntaxProblem(
-                    "AE103", "';' ends a statement, but a bracket is still open", start, end, related=self._opened()
-                )
+                    "AE103", "';' ends a statement, but a bracket is still open", start, end, related=self._opened(),
+                    suggestion="a loop that counts is `for i in 0..n`" if loop else None,
+                )  # fmt: skip
             self.at = end
             self._end_statement()
         else:
@@ -453,6 +452,15 @@ class _Scanner:
                 self._dash(token)
             elif op == "." and len(self.frames[-1].statement) == 2 and self.frames[-1].kind == "block":
                 self._numbered()
+
+    def _double_slash(self, start: int) -> SyntaxProblem:
+        """`a//b` and `http://x`, where the slashes begin no comment."""
+        if self.text[start - 1 : start] == "/":
+            message, hint = "there is no operator '//'", "write Math.floor(a / b); a comment needs a blank before //"
+            start -= 1
+        else:
+            message, hint = "'//' cannot stand here", "put an address in quotes; a comment needs a blank before //"
+        return SyntaxProblem("AE106", message, start, start + 2, suggestion=hint)
 
     def _dash(self, token: Token) -> None:
         if self.text[token.span.end : token.span.end + 1] in ("", " ", "\t", "\r", "\n"):
@@ -485,7 +493,7 @@ class _Scanner:
         keyed = size == 4 and statement[1].type == ":" and first.text in _KEYED
         if (size == 2 and first.type in ("NAME", "STRING", "NUMBER") and first.text not in _UNSHARED) or keyed:
             self._after_key(first)
-        elif first.type == "NAME" and first.text in _HEADS and first.text not in ("case", "default"):
+        elif first.type == "NAME" and first.text in HEADS and first.text not in ("case", "default"):
             frame.statement = []
             self.last = token
 
@@ -500,7 +508,7 @@ class _Scanner:
 
     def _raw_block(self, key: Token, bar: int, start: int) -> None:
         """The lines behind `key: |`: up to a line with a lone `|`, or one indented no deeper than the key."""
-        column = self._indent(key.span)
+        column = _width(self.text[key.span.start - key.span.column + 1 : key.span.start])
         lines: list[str] = []
         at, count = start, 1
         while at < self.end:
@@ -582,7 +590,10 @@ class _Scanner:
             if self.tokens and self.tokens[-1].type == "DASH":
                 return False
             if last is not None and last.type == ":":
-                return False
+                raise SyntaxProblem(
+                    "AE106", "'{' cannot stand behind the ':' of a head", start, start + 1,
+                    suggestion="write either ':' and deeper lines, or '{' .. '}'",
+                )  # fmt: skip
             raise self._brace_first(start)
         assert last is not None
         if last.type == "=>":
@@ -592,8 +603,10 @@ class _Scanner:
             decided = self._word_before_brace(statement, first, last)
             if decided is not None:
                 return decided
-        if last.type == ":" and first.text in ("case", "default"):
+        if (last.type == ":" and first.text in ("case", "default")) or (last.type == "?" and first.text in _HEADERS):
             return True
+        if last.type == "?" and any(token.type == "->" for token in statement):
+            return True  # `fn f() -> str? {`
         return self._ends_operand(last)
 
     def _word_before_brace(self, statement: list[Token], first: Token, last: Token) -> bool | None:
@@ -631,11 +644,18 @@ class _Scanner:
         return False
 
     def _brace_first(self, start: int) -> SyntaxProblem:
-        json = re.compile(r'\{\s*"').match(self.text, start) is not None and not self.tokens
-        return SyntaxProblem(
-            "AE126", "a statement cannot begin with '{'", start, start + 1,
-            suggestion="this looks like JSON" if json else "assign it to a name: x = { .. }",
-        )  # fmt: skip
+        hint = "assign it to a name: x = { .. }"
+        if not self.tokens and re.compile(r'\{\s*"').match(self.text, start) is not None:
+            hint = JSON
+        elif self._head_before():
+            hint = "'{' belongs at the end of the line before"
+        return SyntaxProblem("AE126", "a statement cannot begin with '{'", start, start + 1, suggestion=hint)
+
+    def _head_before(self) -> bool:
+        """Was the line before this one the head of a block?"""
+        line = self.text[: self.at].rstrip().rpartition("\n")[2]
+        words = re.findall(r"[A-Za-z_]+", line)
+        return bool(words) and (words[0] in HEADS or words[-1] in _UNSHARED)
 
     # ------------------------------------------------------------ the end
 
@@ -643,7 +663,7 @@ class _Scanner:
         while self.text[self.at] in " \t":
             self.at += 1
         character = self.text[self.at]
-        hint = "this looks like a shell script" if self.text.startswith(("$(", "${", "`"), self.at) else None
+        hint = character_hint(self.text, self.at)
         name = repr(character) if character.isprintable() else f"U+{ord(character):04X}"
         return SyntaxProblem("AE101", f"unknown character {name}", self.at, self.at + 1, suggestion=hint)
 

@@ -84,14 +84,25 @@ class Shaper(Declaring):
             block = self.work.pop()
             for line in block.lines:
                 try:
-                    self._line(line)
+                    if not self._behind_broken(line):
+                        self._line(line)
                 except SyntaxProblem as problem:
                     line.out = []
-                    line.kind = line.kind or "broken"
+                    line.kind = "broken"
                     self.problems.append(problem)
                     if len(self.problems) >= 20 or problem.code in ("AE110", "AE191"):
                         return
         self._check_blocks()
+
+    def _behind_broken(self, line: Line) -> bool:
+        """Does this line belong to one that could not be read, behind its `;` or as its `else`? It is passed over."""
+        before = line.previous
+        if before is None or before.kind != "broken":
+            return False
+        if not line.first.first or line.first.text in TRIES:
+            line.kind = "broken"
+            return True
+        return False
 
     # ------------------------------------------------------------ one line
 

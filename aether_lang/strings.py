@@ -55,7 +55,7 @@ class _Reader:
         while at < len(text):
             character = text[at]
             if character == "\\":
-                at += 2
+                at = _behind_escape(text, at)
             elif self.formatted and text.startswith(("{{", "}}"), at):
                 pieces.append(self._plain(begin, at) + character)
                 at = begin = at + 2
@@ -136,7 +136,14 @@ class _Reader:
         return Span(line, column, end_line, end_column, start, end)
 
 
+_CODE = re.compile(r"\\u\{[0-9A-Fa-f]{1,6}\}")
 _INTERESTING = re.compile(r"[\\{}]")
+
+
+def _behind_escape(text: str, at: int) -> int:
+    """The place behind the escape that begins at a backslash; the braces of `\\u{..}` belong to it."""
+    found = _CODE.match(text, at)
+    return at + 2 if found is None else found.end()
 
 
 def _next(text: str, at: int) -> int:
@@ -152,7 +159,7 @@ def _closing_braces(text: str, formatted: bool) -> dict[int, int]:
     while at < end:
         character = text[at]
         if character == "\\":
-            at += 2
+            at = _behind_escape(text, at)
             continue
         if formatted and not opened and text.startswith(("{{", "}}"), at):
             at += 2

@@ -10,9 +10,9 @@ from .nodes import Field, Name, Span
 class Token:
     """A piece of the text. `type` is what the scanner, later the shaper, takes it for; `text` how it is written;
     `data` what it means, where that was computed. `blank` says that a blank stands before it, `first` that it is
-    the first on its line, `indent` then is the width of the indentation."""
+    the first on its line, `indent` then is the width of the indentation and `white` the blanks it is made of."""
 
-    __slots__ = ("blank", "close", "data", "first", "indent", "span", "text", "type")
+    __slots__ = ("blank", "close", "data", "first", "indent", "span", "text", "type", "white")
 
     def __init__(self, type: str, text: str, span: Span, blank: bool = False, data: Any = None) -> None:
         self.type = type
@@ -22,6 +22,7 @@ class Token:
         self.data = data
         self.first = False
         self.indent = 0
+        self.white = ""
         self.close: Token | None = None
 
     def __repr__(self) -> str:
@@ -49,7 +50,12 @@ OPENERS = {"(": ")", "[": "]", "{": "}", "BRACE": "}"}
 ASSIGN_OPS = frozenset({"=", "+=", "-=", "*=", "/=", "%="})
 # Words that are operators wherever an operand stands before them.
 AFTER_OPERAND = frozenset({"and", "or", "not", "in", "is", "if", "else", "elif", "AND", "OR", "NOT"})
-# Words that begin an operand or are one, and so are no plain name where an operand is expected.
+# Words that may head a block.
+HEADS = frozenset({
+    "if", "elif", "else", "for", "while", "when", "every", "try", "catch", "except", "finally", "case", "default",
+    "match", "fn", "function", "def", "define",
+})  # fmt: skip
+# Words that go on with the statement before them.
 TRIES = frozenset({"else", "elif", "catch", "except", "finally"})
 CONSTANTS = {
     "true": True, "True": True, "false": False, "False": False,

@@ -17,6 +17,12 @@ class Verb(msgspec.Struct, frozen=True):
     capabilities: tuple[str, ...]
     patterns: tuple[str, ...]
     payload: bool
+    gives: bool
+
+    @property
+    def message(self) -> bool:
+        """Is `name: verb ..` a message to the agent `name`? Else the verb runs, and its result goes to the name."""
+        return self.kind == "intent" and not self.gives
 
 
 _DATA = tomllib.loads(files(__package__).joinpath("verbs.toml").read_text(encoding="utf-8"))
@@ -29,7 +35,14 @@ RESERVED = frozenset(_DATA["reserved"])
 SOFT = frozenset(_DATA["soft"])
 OPWORDS = frozenset(_DATA["opwords"])
 VERBS: dict[str, Verb] = {
-    word: Verb(word, row["kind"], tuple(row["capabilities"]), tuple(row["patterns"]), row.get("payload", False))
+    word: Verb(
+        word,
+        row["kind"],
+        tuple(row["capabilities"]),
+        tuple(row["patterns"]),
+        row.get("payload", False),
+        row.get("gives", False),
+    )
     for row in _DATA["verb"]
     for word in row["words"]
 }
@@ -48,7 +61,7 @@ def nearest(word: str, candidates: frozenset[str] | dict[str, Verb] | set[str]) 
     """The candidate at an edit distance of at most two, the nearest first, then by the alphabet."""
     found = [(distance, candidate) for candidate in candidates if (distance := _distance(word, candidate)) <= 2]
     best = min(found, default=None)
-    return best[1] if best is not None and best[0] < len(word) else None
+    return best[1] if best is not None and best[0] + 1 < len(word) else None
 
 
 def _distance(left: str, right: str) -> int:
