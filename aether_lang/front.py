@@ -15,6 +15,8 @@ from .parser import parse_with_warnings
 from .runtime import Compiled
 from .scanner import Limits
 
+MOST_FINDINGS: Final = 200
+"""Findings on one script that are handed on: errors before warnings, warnings before notes on style."""
 _OF_SOURCE: Final = frozenset({"source_kb", "brackets", "blocks"})
 
 
@@ -38,4 +40,11 @@ def compiled(source: str | bytes, name: str, limits: Mapping[str, Any] | None = 
             found |= {"code": code, "meta": Compiled(code).meta}
     except AetherError as error:
         findings = [*findings, *error.diagnostics]
-    return {"ok": "code" in found, "diagnostics": msgspec.to_builtins(findings), **found}
+    return {"ok": "code" in found, "diagnostics": _handed_on(findings), **found}
+
+
+def _handed_on(findings: list[Diagnostic]) -> Any:
+    if len(findings) > MOST_FINDINGS:
+        gravest = sorted(findings, key=lambda found: (found.is_warning, found.is_style))[:MOST_FINDINGS]
+        findings = sorted(gravest, key=lambda found: (found.line, found.column))
+    return msgspec.to_builtins(findings)

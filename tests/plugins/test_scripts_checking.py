@@ -167,3 +167,13 @@ async def test_the_hub_checks_within_the_limits_of_whoever_asks(house: ScriptHou
         assert (await house.service("scripts").check(source=text))["ok"]
         found = await house.service("scripts", small).check(source=text)
         assert [one["code"] for one in found["diagnostics"]] == ["AE110"]
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_run_is_not_told_of_style(house: ScriptHouse) -> None:
+    found = await house.service("scripts").check(source=LOOSE)
+    assert {one["code"][:2] for one in found["diagnostics"]} == {"AS"}
+    row = await house.submit(LOOSE)
+    await house.ended(row)
+    told = await house.history(row, "job.log")
+    assert [entry["data"]["message"] for entry in told] == ["1"]
