@@ -38,14 +38,14 @@ class Heads(LineWriter):
                 self._block(line, token.data, token.span)
                 return at + 1
         self._condition(line, tokens, signal, slots)
-        if line.body is not None or line.closed:
-            word = line.tokens[0].text
-            self.warn.append(
-                SyntaxProblem(
-                    "AS110", f"no colon behind `{word}`", line.tokens[-1].span.end - 1, line.tokens[-1].span.end
-                )
-            )
+        self._note_no_colon(line)
         return len(tokens)
+
+    def _note_no_colon(self, line: Line) -> None:
+        """Notes a control head whose block has no colon before it."""
+        if line.body is not None or line.closed:
+            word, end = line.tokens[0].text, line.tokens[-1].span.end
+            self.warn.append(SyntaxProblem("AS110", f"no colon behind `{word}`", end - 1, end))
 
     def _lambda_colon(self, tokens: list[Token], places: list[int], at: int) -> bool:
         before = [place for place in places if at - 8 <= place < at and tokens[place].text == "lambda"]

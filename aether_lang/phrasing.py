@@ -152,6 +152,8 @@ class Phrasing(Heads):
         colon = rest and rest[-1].type == ":"
         if colon:
             rest = rest[:-1]
+        elif base == "simulate":
+            self._note_no_colon(line)
         line.out.append(first.retyped("VERB", (base, self._raw_text(rest))))
         self._refine(line, rest, True)
         if block is not None:
