@@ -79,6 +79,8 @@ def _assignment(token: Token, earlier: list[Token], names: tuple[str, ...]) -> S
     hint = "assignment is a statement; to compare write =="
     if earlier and earlier[-1].type in ("KEY", "COLON"):
         hint = "write either ':' or '='"
+    elif "'}'" in names:
+        hint = "in a dict write key: value"
     start, end = token.span.start, token.span.end
     return SyntaxProblem("AE113", f"'{token.text}' cannot stand here", start, end, expected=names, suggestion=hint)
 
@@ -92,12 +94,13 @@ def _message(token: Token, expected: set[str], names: tuple[str, ...]) -> tuple[
         return "AE106", f"{what} is prose, no expression"
     if kind in ("XELSE", "TELSE", "XELIF"):
         return "AE108", f"{what} cannot stand here"
+    ended = kind in _LINE_ENDS and "NEWLINE" not in expected
+    if "an expression" in names and (len(names) == 1 or ended or kind in _CLOSERS or kind == "OP"):
+        return "AE112", f"an expression is missing before {what}"
     if kind in _LINE_ENDS or kind in _CLOSERS:
         missing = [text for type, text in _NEEDED.items() if type in expected]
         if not expected & {"NEWLINE", "RPAR", "RBRA", "RBRACE"} and len(missing) == 1:
             return "AE112" if missing[0] == "`else`" else "AE106", f"{missing[0]} is missing before {what}"
-    if "an expression" in names and (len(names) == 1 or kind in _CLOSERS or kind == "OP"):
-        return "AE112", f"an expression is missing before {what}"
     if names == ("a name",):
         return "AE106", f"a name is missing before {what}"
     return "AE106", f"{what} cannot stand here"
