@@ -11,9 +11,10 @@ from itertools import pairwise
 from . import nodes
 from .layout import Block, Line
 from .parser import Reading
+from .refine import first_juxtaposition, top_level
 from .scanner import Passed
 from .tokens import TRIES, Token
-from .words import POSTFIX, PREPOSITIONS, VERBS
+from .words import GUARDS, POSTFIX, PREPOSITIONS, VERBS
 
 _OPERAND_ENDS = frozenset(
     {
@@ -246,6 +247,18 @@ class _Bracket:
         self.lambdas = 0
 
 
+def _stands_alone(line: Line) -> bool:
+    """Is what follows the number of this line a statement without it? A phrase is one where it begins with a call and
+    goes on with a preposition, a guard or an arrow."""
+    if len(line.out) < 2 or line.out[1].type != "PHRASE" or line.out[1].data[0] != "item":
+        return True
+    tokens = line.tokens[1:]
+    place = first_juxtaposition(tokens)
+    if place < 0:
+        return any(tokens[at].type == "->" for at in top_level(tokens)[1:])
+    return tokens[place - 1].type == ")" and tokens[place].text in (*PREPOSITIONS, *GUARDS)
+
+
 def _is_empty(line: Line) -> bool:
     """Does only an `end` mark the body of this head?"""
     last = line.out[-1]
@@ -421,7 +434,7 @@ class Piecemaker:
         assert self.line is not None
         if token.text == "-" or token.span.start in self.facts.items or self.line.block.kind not in _CODE:
             self._put("-", token, True)
-        elif any(other.type == "PHRASE" and other.data[0] == "item" for other in self.line.out[1:2]):
+        elif not _stands_alone(self.line):
             self._put(f"{token.text}.", token, True)  # without the number it would be no statement
         else:
             self.unnumbered.add(token.span.start)
