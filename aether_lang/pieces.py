@@ -533,9 +533,14 @@ class Piecemaker:
             keep = behind in POSTFIX or behind == "in"
             self._put("!" if keep else "not", token, True, tight=keep)
         elif role == "CMPOP":
+            key = self.pieces[-2]
+            if key.text in ("case", "default"):  # whose brace would be that of a block
+                key.text = quoted(key.text)
             self._put(f"{{ op: {quoted(token.text)}, value:", token, True)
         elif type in ("-", "+", "~"):
             self._put(type, token, True, tight=unary)
+        elif type == "/=" and self.pieces[-1].line is not None:
+            self._put("/=", token, False)  # behind a verb and a blank it would begin a regex
         elif type == "HYPHWORD":
             self._put(quoted(token.text), token, True)
         elif type in _WORDS:
