@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-import aether_lang
 from aether_lang import AetherError, FormattingError, format_script, parse
 from aether_lang.likeness import alike
 from aether_lang.parser import parse_with_warnings, read
@@ -40,6 +39,15 @@ def formatted(text: str) -> str:
             assert comment in result  # it stood in a text, and is now in its quotes
     assert not left
     return result
+
+
+def parses(text: str) -> bool:
+    """Is it a script of the language?"""
+    try:
+        parse(text)
+    except AetherError:
+        return False
+    return True
 
 
 def comments(text: str) -> list[str]:
@@ -299,9 +307,7 @@ def test_depth_is_no_matter() -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_script_of_the_house_keeps_its_meaning_and_its_comments(path: Path) -> None:
     text = path.read_bytes().decode()
-    try:
-        parse(text)
-    except AetherError:
+    if not parses(text):
         with pytest.raises(AetherError):
             format_script(text)
         return
@@ -311,8 +317,9 @@ def test_every_script_of_the_house_keeps_its_meaning_and_its_comments(path: Path
 
 def test_every_script_shown_in_the_documentation_keeps_its_meaning() -> None:
     shown = [block for path in (ROOT / "docs").glob("*.md") for block in SHOWN.findall(path.read_text())]
-    assert len(shown) >= 7
-    for block in shown:
+    read_well = [block for block in shown if parses(block)]  # the others show what is wrong
+    assert len(read_well) >= 7
+    for block in read_well:
         formatted(block)
 
 
@@ -345,9 +352,6 @@ def test_scripts_with_blanks_and_comments_anywhere_keep_their_meaning() -> None:
             places = [found.start() for found in re.finditer(r"\b|(?<=[^\w\s])|(?=[^\w\s])", text)] or [0]
             at = draw.choice(places)
             text = text[:at] + draw.choice(BETWEEN) + text[at:]
-        try:
-            aether_lang.parse(text)
-        except AetherError:
-            continue
-        tried += 1
-        formatted(text)
+        if parses(text):
+            tried += 1
+            formatted(text)
