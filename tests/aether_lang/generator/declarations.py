@@ -36,7 +36,7 @@ class Declarations(Data):
             ("record", 6, lambda: self._record(place)),
             ("raw text assigned", 2, lambda: self._raw_assigned(place)),
         ]
-        table += [(name, 4, make) for name, make in self.blocks_of_intent(place) if name in self.available]
+        table += [(name, 3, make) for name, make in self.blocks_of_intent(place)]
         saved, self.column = self.column, place.column
         try:
             return self.pick(table)
