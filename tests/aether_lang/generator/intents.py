@@ -238,7 +238,8 @@ class Intents(Declarations):
         if self.chance(0.4):
             self.count("template: feedback")
             call = self.small_call()
-            out += f"\n{base}feedback:\n{inner}expect: reply from user within 2h\n{inner}if no_response:\n{deep}{call.text}"
+            out += f"\n{base}feedback:\n{inner}expect: reply from user within 2h"
+            out += f"\n{inner}if no_response:\n{deep}{call.text}"
             silent = nodes.Block(AT, (nodes.ExprStmt(AT, call.node),))
             feedback = nodes.Feedback(AT, nodes.Text(AT, "reply from user within 2h", True), silent)
         template = nodes.Template(AT, trigger, retrieve, (), goal, None, constraints, output, actions, feedback)
