@@ -82,10 +82,13 @@ class Run:
     def _expected(self) -> set[str]:
         return {name for name in self.machine.states[self.states[-1]] if name.isupper()}
 
-    def unwind(self, terminal: str) -> None:
-        """Cuts the stacks back to the last state in which that terminal may come."""
-        table, states = self.machine.states, self.states
-        # A reduction that raised has already left the stacks.
-        while terminal not in table[states[-1]]:
+    def unwind(self, terminal: str, opens: str, closes: str) -> None:
+        """Cuts the stacks back to the last state in which that terminal may come, which is not inside a block that was
+        closed already; `opens` and `closes` stand around blocks."""
+        table, states, values = self.machine.states, self.states, self.values
+        closed = 0
+        while closed or terminal not in table[states[-1]]:
             states.pop()
-        del self.values[len(states) - 1 :]
+            value = values.pop()
+            if isinstance(value, Token):
+                closed += (value.type == closes) - (closed > 0 and value.type == opens)
