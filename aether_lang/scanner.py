@@ -266,12 +266,11 @@ class _Scanner:
             return False
         if last.type in _CONTINUES and not (last.type in ("-", "*", "...") and len(statement) == 1):
             return True
-        if last.type == "NAME" and last.text in _WORD_OPERATORS and len(statement) > 1:
+        if last.type == "NAME" and last.text in _WORD_OPERATORS and len(statement) > 1 + (last.text == "in"):
             before = statement[-2]
             if last.text not in ("in", "is", "not"):
                 return before.type not in (".", "?.")
-            fits = before.text == "is" if last.text == "not" else before.type in ENDS or before.text == "not"
-            if fits and not self._in_phrase():
+            if before.text == "is" if last.text == "not" else before.type in ENDS or before.text == "not":
                 return True
         if kind == "op":
             return _SYNONYMS.get(text, text) in _CONTINUED_BY and last.type != ":"
