@@ -206,6 +206,8 @@ class Checker(DeclarationChecks):
             inner.kinds[part.name] = part
         for section in node.sections:
             inner.kinds[section.name] = "name"
+        if node.template is not None:
+            self._not_yet(node, "plugin templates")
         zones = (plain(entry.value) for entry in node.fields if entry.key == "tz")
         zone = next((zone for zone in zones if isinstance(zone, str)), "UTC")
         for entry in node.fields:
@@ -424,6 +426,7 @@ _METHODS: dict[type, Any] = {
     nodes.ExposeCommand: Checker._expose, nodes.Meta: Checker._meta, nodes.Policy: Checker._policy,
     nodes.Require: Checker._require, nodes.PluginContract: Checker._contract, nodes.Workflow: Checker._workflow,
     nodes.Parallel: Checker._parallel, nodes.Transaction: Checker._transaction, nodes.OnError: Checker._on_error,
+    nodes.Entry: Checker._entry, nodes.Item: Checker._item,
     nodes.Template: Checker._template, nodes.Manifest: Checker._manifest, nodes.ManifestStep: Checker._manifest_step,
 }  # fmt: skip
 _FUNCTIONS = frozenset({nodes.Function, nodes.Lambda, nodes.Handler, nodes.Command, nodes.Timer, nodes.Plugin})

@@ -47,10 +47,10 @@ def requirement(text: str) -> tuple[str, tuple[tuple[str, str], ...]]:
 
 def terms(text: str) -> tuple[tuple[str, str], ...]:
     """The terms of a range such as `>=1.2,<2`; a version alone stands for `==`. Raises `RequirementText`."""
-    if text.strip()[:1].isdigit():
-        version(text)
-        return (("==", text.strip()),)
-    return requirement("it" + text.strip())[1]
+    if text.strip()[:1] in "=!<>~":
+        return requirement("it" + text.strip())[1]
+    version(text)
+    return (("==", text.strip()),)
 
 
 def version(text: str) -> tuple[tuple[int, ...], bool, str]:

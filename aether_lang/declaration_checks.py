@@ -252,7 +252,23 @@ class DeclarationChecks:
         guard = node.trigger.guard if node.trigger is not None else None
         silence = node.feedback.no_response if node.feedback is not None else None
         self._push([*node.actions, *(part for part in (guard, silence) if part is not None)], scope, False)
-        self._not_yet(node, "plugin templates")
+
+    def _entry(self, node: nodes.Entry, scope: Any, loop: bool) -> None:
+        """Data: its values, but no items, which are not run where data stands."""
+        found: list[Any] = [] if node.value is None else [node.value]
+        work = list(reversed(node.body.body)) if node.body is not None else []
+        while work:
+            part = work.pop()
+            if not isinstance(part, nodes.Item):
+                found.append(part)
+                continue
+            work += reversed(part.body.body if part.body is not None else ())
+            work += [part.content] if part.content is not None else []
+        self._push(found, scope, loop)
+
+    def _item(self, node: nodes.Item, scope: Any, loop: bool) -> None:
+        self._not_yet(node, "items among statements")
+        self._push([part for part in (node.content, node.body) if part is not None], scope, loop)
 
     def _manifest(self, node: nodes.Manifest, scope: Any, loop: bool) -> None:
         self._push(node.steps, scope, loop)
