@@ -89,7 +89,7 @@ def test_notes_on_style_are_counted_and_shown_when_asked_for(check: Check) -> No
     write(loose=LOOSE)
     lines = check("loose.aether").splitlines()
     assert lines[0] == "loose.aether: ok"
-    assert lines[-1].endswith("on style; aether fmt mends them, --style shows them")
+    assert lines[-1].endswith("on style; --style shows them, aether fmt mends most")
     assert "loose.aether:1:7: style: no colon behind `if`" in check("loose.aether", "--style")
     plain, styled = (json.loads(check("loose.aether", "--json", *more)) for more in ((), ("--style",)))
     assert plain["diagnostics"] == []
