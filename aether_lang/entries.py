@@ -517,6 +517,8 @@ def as_signal(value: nodes.Expr) -> nodes.Expr:
     """A bare name as the signal that it is in a condition."""
     if type(value) is nodes.Name and value.role == "symbol":
         return nodes.Name(value.span, value.name, "signal")
+    if type(value) is nodes.ListExpr and any(type(e) in (nodes.Name, nodes.ListExpr) for e in value.elements):
+        return nodes.ListExpr(value.span, tuple(cast(Any, as_signal(cast(Any, e))) for e in value.elements))
     return value
 
 

@@ -277,7 +277,7 @@ def _next_statement(tokens: list[Token]) -> bool:
         return False
     for at in top_level(tokens):
         if tokens[at].type in ASSIGN_OPS:
-            return True
+            return first_juxtaposition(tokens[:at]) < 0  # else it is the key of a phrase
         if tokens[at].type == "=>":
             return False
     return False
