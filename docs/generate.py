@@ -22,6 +22,9 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from aether_lang import host, stdlib
+from aether_lang.codes import catalogue
+from aether_lang.errors import Diagnostic
+from aether_lang.front import compiled
 from hub.app import HUB, make_app
 from hub.errors import status_of
 from hub.openapi import document
@@ -165,6 +168,21 @@ def host_functions() -> str:
     return table(("function", "right", "result"), rows)
 
 
+def codes() -> str:
+    """Every code of the checker with its explanation and both examples."""
+    parts = []
+    for entry in catalogue().values():
+        found = [] if entry.origin != "check" else compiled(entry.wrong, "wrong.aether")["diagnostics"]
+        first = next((one for one in found if one["code"] == entry.code), None)
+        parts.append(f"### {entry.code}: {entry.title}\n\n{entry.text}\n")
+        parts.append(f"```aether\n{entry.wrong.rstrip()}\n```\n")
+        if first is not None:
+            parts.append(f"```\n{msgspec.convert(first, Diagnostic).render()}\n```\n")
+        parts.append(f"Instead:\n\n```aether\n{entry.right.rstrip()}\n```\n")
+        parts += [f"{more}\n" for more in entry.help]
+    return "\n" + "\n".join(parts) + "\n"
+
+
 def plugins() -> Iterator[tuple[str, Contribution]]:
     """What each bundled plugin declares."""
     for folder in sorted((ROOT / "plugins").iterdir()):
@@ -288,6 +306,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "verbs": verbs,
     "library-functions": library_functions,
     "host-functions": host_functions,
+    "codes": codes,
     "doors": doors,
     "checks": checks,
     "authorisation": authorisation,

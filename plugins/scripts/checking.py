@@ -18,6 +18,8 @@ from .names import inline_name, readable
 from .roots import OfflineTrust, path_below, roots_of, scripts_in
 
 STDIN: Final = "-"
+CODES_SHOWN: Final = 6
+"""Codes that the last lines name."""
 _MODES: Final = ("", "off", "warn", "strict")
 
 
@@ -68,6 +70,7 @@ class _Findings:
         self._principal = principal
         self._style = style
         self.files = self.errors = self.warnings = self.notes = 0
+        self._codes: dict[str, None] = {}
 
     def show(self, path: str, found: list[Diagnostic], reach: list[dict[str, Any]] | None, *, named: bool) -> None:
         """Print the findings of one file; that there are none only where it was named itself."""
@@ -77,6 +80,7 @@ class _Findings:
         self.errors += sum(not one.is_warning for one in found)
         self.warnings += sum(one.is_warning and not one.is_style for one in found)
         self.notes += notes
+        self._codes |= dict.fromkeys(one.code for one in shown)
         terminal = self._terminal
         if terminal.json:
             record = {"file": path, "diagnostics": msgspec.to_builtins(shown), "style": notes}
@@ -93,6 +97,10 @@ class _Findings:
         """Print the last lines."""
         if self._terminal.json:
             return
+        if self._codes:
+            codes = list(self._codes)
+            more = f"CODE, such as {', '.join(codes[:CODES_SHOWN])}" if len(codes) > 1 else codes[0]
+            self._terminal.print(f"to learn more: aether explain {more}")
         if several:
             counts = [(self.files, "file"), (self.errors, "error"), (self.warnings, "warning")]
             self._terminal.print(", ".join(_counted(number, word) for number, word in counts))

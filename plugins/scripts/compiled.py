@@ -66,7 +66,7 @@ def language_folder() -> Path:
 def import_paths() -> tuple[str, ...]:
     """Return the folders in which a worker finds the language and what it imports."""
     folders = [language_folder().parent]
-    for package in ("msgspec", "re2", "lark"):
+    for package in ("msgspec", "re2", "lark", "cronsim"):
         found = importlib.util.find_spec(package)
         if found is not None and found.origin is not None:
             folders.append(

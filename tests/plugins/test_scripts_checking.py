@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from click.testing import CliRunner
+from script_house import ScriptHouse, script_house
 
 from hub.verbs import plugin_verbs
+from kernel import Caller
 from kernel.testing import kernel_config
 
 Check = Callable[..., str]
@@ -118,3 +122,48 @@ def test_what_a_script_can_reach_is_told_without_a_hub_too(check: Check, tmp_pat
     write(reach='remember("x")\n')
     said: Any = check("reach.aether", "--capabilities")
     assert "it can reach memory.write" in said
+
+
+# The hub's own check -------------------------------------------------------------------------------------------------
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ScriptHouse]:
+    policy = '[limits."user:small"]\nsource_kb = 1\nbrackets = 3\n'
+    async with script_house(tmp_path_factory.mktemp("house"), policy=policy) as house:
+        yield house
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize(
+    "text",
+    [
+        GOOD,
+        BAD,
+        LOOSE,
+        "let a = 1\nlet b = (\n",
+        "plugin p {\n  schedule: every blue moon\n}\n",
+        'plugin p {\n  schedule: "0 0 30 2 *"\n}\n',
+        'plugin p {\n  schedule: "0 6 * * 1-5"\n}\n',
+        "parallel:\n  a: now()\n",
+        "x = missing\n",
+    ],
+)
+async def test_the_hub_finds_the_same_records_as_the_command(house: ScriptHouse, tmp_path: Path, text: str) -> None:
+    found = await house.service("scripts").check(source=text, name="same.aether")
+    file = tmp_path / "same.aether"
+    file.write_text(text)
+    verb = plugin_verbs(kernel_config(tmp_path / "home", bundled=["scripts"]))["check"]
+    done = await asyncio.to_thread(CliRunner().invoke, verb, [str(file), "--json", "--style"])
+    told = json.loads(done.output)["diagnostics"]
+    assert [{**one, "file": ""} for one in told] == [{**one, "file": ""} for one in found["diagnostics"]]
+    assert found["ok"] == (done.exit_code == 0)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_hub_checks_within_the_limits_of_whoever_asks(house: ScriptHouse) -> None:
+    small = Caller("user:small", ("role:user",))
+    for text in ("log 1\n" * 500, "x = [[[[1]]]]"):
+        assert (await house.service("scripts").check(source=text))["ok"]
+        found = await house.service("scripts", small).check(source=text)
+        assert [one["code"] for one in found["diagnostics"]] == ["AE110"]

@@ -150,6 +150,7 @@ async def test_check_needs_no_hub_and_fails_on_errors(tmp_path: Path) -> None:
         "    let box = { size: 2",
         "              ^",
         "  expected: '}'   hint: the bracket that starts here reaches the end of the file",
+        "to learn more: aether explain AE103",
         "2 files, 1 error, 0 warnings",
     ]
     found = [json.loads(line) for line in (await shell.aether("check", good, bad, "--json", status=1)).splitlines()]
