@@ -270,7 +270,8 @@ class _Scanner:
             before = statement[-2]
             if last.text not in ("in", "is", "not"):
                 return before.type not in (".", "?.")
-            if before.text == "is" if last.text == "not" else before.type in ENDS or before.text == "not":
+            fits = before.text == "is" if last.text == "not" else before.type in ENDS or before.text == "not"
+            if fits and not self._in_phrase():
                 return True
         if kind == "op":
             return _SYNONYMS.get(text, text) in _CONTINUED_BY and last.type != ":"
