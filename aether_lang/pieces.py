@@ -22,7 +22,7 @@ _FUNCTION_WORDS = frozenset({"fn", "function", "def", "define"})
 _CONSTANTS = {"True": "true", "False": "false", "None": "null", "none": "null", "undefined": "null"}
 _WORDS = {"&&": "and", "||": "or", "AND": "and", "OR": "or", "NOT": "not"}
 _PRIORITIES = frozenset({"low", "medium", "normal", "high", "urgent", "critical"})
-_TYPE_MARK_BEHIND = frozenset({"=", "|", ",", ")", "]", ":", "BEGIN", "NL"})
+_TYPE_MARK_BEHIND = frozenset({"=", "|", ",", ")", "]", ":", "BEGIN", "FINISH", "NL"})
 
 
 class Piece:
