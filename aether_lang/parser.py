@@ -3,6 +3,7 @@ shaped tokens, with the builder making the nodes."""
 
 from __future__ import annotations
 
+import gc
 import threading
 from typing import NamedTuple, cast
 
@@ -50,8 +51,18 @@ class Reading(NamedTuple):
 
 def read(text: str | bytes, name: str = "<script>", limits: Limits | None = None) -> Reading:
     """All that the front end knows of a script, for tools that need more than its tree. Raises what `parse` does."""
-    limits = limits or Limits()
     source = Source(_decoded(text, name), name)
+    # What is made here lives until the end; looking through it again and again would cost half the time of a long text.
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return _read(source, limits or Limits())
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _read(source: Source, limits: Limits) -> Reading:
     warnings: list[SyntaxProblem] = []
     problems: list[SyntaxProblem] = []
     passed: list[Passed] = []
@@ -71,7 +82,7 @@ def read(text: str | bytes, name: str = "<script>", limits: Limits | None = None
     warnings = style.bounded(warnings + style.notes(source, tokens, shaped))
     end_line, end_column = source.position(len(source.text))
     span = Span(1, 1, end_line, end_column, 0, len(source.text))
-    return Reading(source, tokens, passed, root, nodes.Module(span, name, source.text, body), warnings)
+    return Reading(source, tokens, passed, root, nodes.Module(span, source.name, source.text, body), warnings)
 
 
 def _decoded(text: str | bytes, name: str) -> str:

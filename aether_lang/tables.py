@@ -8,16 +8,14 @@ they are made again, which takes Lark and half a second."""
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 FORMAT = 1
-_FILE = "tables.json"
+_FILE = Path(__file__).with_name("tables.json")
 
 
 class Tables(msgspec.Struct, frozen=True):
@@ -39,7 +37,7 @@ def load() -> Tables:
     """The tables of the grammar as it is."""
     text = grammar_text()
     try:
-        kept = files(__package__).joinpath(_FILE).read_bytes()
+        kept = _FILE.read_bytes()
     except OSError:
         kept = b""
     return read(kept, text) or build(text)
@@ -56,24 +54,11 @@ def read(kept: bytes, text: str) -> Tables | None:
 
 def grammar_text() -> str:
     """The grammar as Lark reads it."""
-    return files(__package__).joinpath("grammar.lark").read_text(encoding="utf-8")
+    return _FILE.with_name("grammar.lark").read_text(encoding="utf-8")
 
 
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
-
-
-class _Conflicts(logging.Filter):
-    """Counts what Lark says while it resolves conflicts, and keeps it quiet."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Lets nothing pass."""
-        self.count += "Shift/Reduce" in str(record.msg)
-        return False
 
 
 def build(text: str) -> Tables:
@@ -91,13 +76,19 @@ def build(text: str) -> Tables:
         def lex(self, lexer_state: object, parser_state: object) -> Iterator[lark.Token]:
             return iter(())
 
-    heard, level = _Conflicts(), lark.logger.level
-    lark.logger.addFilter(heard)
-    lark.logger.setLevel(logging.DEBUG)
+    said: list[str] = []
+
+    def hear(record: Any) -> bool:
+        said.append(str(record.msg))
+        return False
+
+    level = lark.logger.level
+    lark.logger.addFilter(hear)
+    lark.logger.setLevel("DEBUG")  # where Lark says which conflicts it resolves
     try:
         made = lark.Lark(text, parser="lalr", lexer=NoLexer, start=["start", "expr"])
     finally:
-        lark.logger.removeFilter(heard)
+        lark.logger.removeFilter(hear)
         lark.logger.setLevel(level)
     table = made.parser.parser._parse_table
     ordered = sorted(made.rules, key=str)
@@ -111,7 +102,8 @@ def build(text: str) -> Tables:
     rules = [(str(rule.origin.name), len(rule.expansion), _method(rule)) for rule in ordered]
     starts = {str(name): place[state] for name, state in sorted(table.start_states.items())}
     ends = {str(name): place[state] for name, state in sorted(table.end_states.items())}
-    return Tables(FORMAT, _hash(text), heard.count, states, rules, starts, ends)
+    conflicts = sum("Shift/Reduce" in line for line in said)
+    return Tables(FORMAT, _hash(text), conflicts, states, rules, starts, ends)
 
 
 def _places(rows: dict[int, dict[str, int]], starts: list[int]) -> dict[int, int]:
@@ -136,8 +128,7 @@ def _method(rule: Any) -> str:
 def main() -> None:
     """Writes the tables."""
     tables = build(grammar_text())
-    path = Path(__file__).with_name(_FILE)
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(tables), indent=0) + b"\n")
+    _FILE.write_bytes(msgspec.json.format(msgspec.json.encode(tables), indent=0) + b"\n")
     print(f"{len(tables.states)} states, {len(tables.rules)} rules, {tables.conflicts} conflicts")
 
 

@@ -260,7 +260,9 @@ class Intents(Declarations):
     def _record_of_step(self, pad: str) -> tuple[str, nodes.Expr, nodes.ManifestStep]:
         self.count("manifest: step")
         action = self.one(("analyze", "report", "action"))
-        subject, using = self.text(), self.small_call()
+        word = self.one(("shelf", "look", "take"))
+        call = nodes.Call(AT, nodes.Name(AT, word), (nodes.Arg(AT, nodes.Number(AT, 2, "2")),))
+        subject, using = self.text(), Piece(f"{word}(2)", call)
         text = f"{action}: {subject.text}\n{pad}using: {using.text}"
         pairs: list[tuple[str, Any]] = [(action, subject.node), ("using", nodes.Text(AT, using.text))]
         output = condition = None
