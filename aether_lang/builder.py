@@ -52,7 +52,7 @@ class Builder(EntryBuilder):
     def append_stmt(self, c: Children) -> list[nodes.Stmt]:
         statements: list[nodes.Stmt] = c[0]
         if c[1] is not None:
-            statements.append(_numbered(c[1]))
+            statements.append(c[1])
         return statements
 
     # ------------------------------------------------------------ control
@@ -340,14 +340,6 @@ class _CaseStmt(msgspec.Struct, frozen=True):
     part: nodes.Case | nodes.Block
 
 
-def _numbered(statement: nodes.Stmt) -> nodes.Stmt:
-    """A numbered line in code is its statement."""
-    if type(statement) is nodes.Item and statement.number is not None and statement.body is None:
-        content = statement.content
-        return statement if content is None or type(content) is nodes.Entry else content
-    return statement
-
-
 def _entry_points(
     handlers: list[nodes.Handler], functions: list[nodes.Function]
 ) -> tuple[tuple[nodes.Handler, ...], tuple[nodes.Function, ...]]:
@@ -359,7 +351,7 @@ def _entry_points(
             handlers.append(nodes.Handler(function.span, function.name, event, function.params, function.body))
         else:
             plain.append(function)
-    return tuple(handlers), tuple(plain)
+    return tuple(sorted(handlers, key=lambda handler: handler.span.start)), tuple(plain)
 
 
 def _words_as_texts(entry: nodes.Entry) -> nodes.Entry:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .intents import INTENT_BLOCKS
 from .layout import DATA, Line
 from .phrasing import Phrasing
-from .refine import Refiner, first_juxtaposition, top_level
+from .refine import first_juxtaposition, top_level
 from .tokens import LITERALS, Token
 from .words import PREPOSITIONS, SECTIONS, VERBS, verb_base
 
@@ -172,10 +172,8 @@ class Declaring(Phrasing):
         line.out.append(tokens[0].retyped("FN", tokens[0].text == "export"))
         line.out.append(name)
         close = next(i for i, token in enumerate(tokens) if token is opener.close)
-        inner = Refiner(self.text, tokens[at + 2 : close], False, False)
-        inner.frames.append("LLPAR")
         line.out.append(opener.retyped("LPAR"))
-        line.out += inner.run()
+        self._refine(line, tokens[at + 2 : close], frame="LLPAR")
         line.out.append(tokens[close].retyped("RPAR"))
         rest = tokens[close + 1 :]
         if rest and rest[0].type == "->":

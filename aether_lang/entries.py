@@ -36,8 +36,9 @@ class EntryBuilder(ExpressionBuilder):
     def entry(self, c: Children) -> nodes.Stmt:
         key: Token = c[0]
         block = c[-1] if len(c) > 1 and type(c[-1]) is nodes.Block else None
-        value = c[1] if len(c) > 1 and c[1] is not block else None
-        value = symbolic(value)
+        value = symbolic(c[1] if len(c) > 1 and c[1] is not block else None)
+        if type(value) is nodes.VerbPhrase and key.text == "schedule":  # `on weekdays at 09:00`
+            value = nodes.TextPhrase(value.span, value.slots, self.source.text[value.span.start : value.span.end])
         last = block or value or key
         span = join(key.span, last.span)
         kind, _, item = key.data
@@ -191,6 +192,9 @@ class EntryBuilder(ExpressionBuilder):
                 value = symbolic(first.value)
             else:
                 options = ()
+        elif type(value) is nodes.VerbPhrase and all(type(slot) is nodes.SlotKey for slot in value.slots):
+            options = cast(Any, value.slots)  # `local_ai: on model: "m"`: the verb is a mere word here
+            value = nodes.Name(value.span, value.verb, "symbol")
         return nodes.HeaderFlag(entry.span, entry.key, value, options)
 
     def _plugin_line(self, entry: nodes.Entry) -> nodes.Stmt:
@@ -292,7 +296,7 @@ class EntryBuilder(ExpressionBuilder):
         if len(slots) == 1 and type(first) is nodes.SlotExpr:
             return nodes.SlotGuard(span, c[0].text, as_signal(first.value))
         if c[0].text != "where":
-            place = slots[1].span
+            place = slots[-1 if len(slots) == 1 else 1].span
             raise SyntaxProblem("AE106", "this cannot follow a condition", place.start, place.end,
                                 suggestion="an arrow stands before the guard")  # fmt: skip
         return nodes.SlotGuard(span, c[0].text, None, tuple(slots))
@@ -399,6 +403,9 @@ class EntryBuilder(ExpressionBuilder):
             block, content = content.body, msgspec.structs.replace(content, body=None)
         last = block or content or token
         number = int(token.text) if token.text.isdecimal() and len(token.text) < 10 else None
+        code = number is not None and token.data in ("code", "declaration")
+        if code and block is None and content is not None and type(content) is not nodes.Entry:
+            return cast(nodes.Stmt, content)  # a numbered line in code is its statement
         return nodes.Item(join(token.span, last.span), content, block, number)
 
 

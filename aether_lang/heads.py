@@ -26,7 +26,7 @@ class Heads(LineWriter):
                 questions += 1
             elif token.type == ":" and questions:
                 questions -= 1
-            elif token.type == ":" and not self._lambda_colon(tokens, at):
+            elif token.type == ":" and not self._lambda_colon(tokens, places, at):
                 self._condition(line, tokens[:at], signal, slots)
                 if kind in ("case", "default") and at + 1 < len(tokens) and tokens[at + 1].type == "BLOCK":
                     self._block(line, tokens[at + 1].data, tokens[at + 1].span)
@@ -47,8 +47,9 @@ class Heads(LineWriter):
             )
         return len(tokens)
 
-    def _lambda_colon(self, tokens: list[Token], at: int) -> bool:
-        return any(token.type == "NAME" and token.text == "lambda" for token in tokens[max(0, at - 8) : at])
+    def _lambda_colon(self, tokens: list[Token], places: list[int], at: int) -> bool:
+        before = [place for place in places if at - 8 <= place < at and tokens[place].text == "lambda"]
+        return any(tokens[place].type == "NAME" and tokens[place - 1].type not in (".", "?.") for place in before)
 
     def _condition(self, line: Line, tokens: list[Token], signal: bool, slots: bool) -> None:
         if tokens and opens_body(tokens[-1]) and first_juxtaposition(tokens) == len(tokens) - 1 and not slots:
@@ -69,6 +70,9 @@ class Heads(LineWriter):
     def _one_line(self, line: Line, tokens: list[Token]) -> None:
         """The statement behind the colon of a head, as a block of one line."""
         if not tokens:
+            return
+        if len(tokens) == 1 and tokens[0].type == "BLOCK":  # `case 1: { .. }`
+            self._block(line, tokens[0].data, tokens[0].span)
             return
         block = Block(line.block, False, tokens[0].span)
         inner = Line(block, tokens[0], line.indent, None)
@@ -287,7 +291,7 @@ class Heads(LineWriter):
 
     def _is_handler(self, tokens: list[Token]) -> bool:
         """`name`, `name(..)` with nothing but the head's end behind."""
-        if not tokens or tokens[0].type != "NAME":
+        if not tokens or tokens[0].type != "NAME" or tokens[0].text in ("not", "NOT"):
             return False
         if len(tokens) == 1 or tokens[1].type in (":", "BLOCK"):
             return True
@@ -309,8 +313,9 @@ class Heads(LineWriter):
         line.kind = "case"
         line.out.append(tokens[0].retyped(word.upper()))
         rest = tokens[1:]
-        guard = next((i for i in top_level(rest) if rest[i].type == "NAME" and rest[i].text == "if" and i), None)
-        if guard is not None and not any(rest[i].text == "else" for i in top_level(rest) if i > guard):
+        head = self._before_colon(rest)
+        guard = next((i for i in head if rest[i].type == "NAME" and rest[i].text == "if" and i), None)
+        if guard is not None and not any(rest[i].text == "else" for i in head if i > guard):
             self._refine(line, rest[:guard])
             line.out.append(rest[guard].retyped("GUARD"))
             taken = guard + 1 + self._head(line, rest[guard + 1 :], "case", signal=True)
@@ -318,3 +323,14 @@ class Heads(LineWriter):
             taken = self._head(line, rest, "case")
         self._tail(line, rest[taken:])
         return True
+
+    def _before_colon(self, tokens: list[Token]) -> list[int]:
+        """The places at depth 0 up to the colon or block that ends the head."""
+        questions = 0
+        places = top_level(tokens)
+        for number, at in enumerate(places):
+            type = tokens[at].type
+            if type == "BLOCK" or (type == ":" and not questions):
+                return places[:number]
+            questions += (type == "?") - (type == ":")
+        return places

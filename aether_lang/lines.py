@@ -37,8 +37,11 @@ class LineWriter:
 
     # ------------------------------------------------------------ writing terminals
 
-    def _refine(self, line: Line, tokens: list[Token], phrase: bool = False, signal: bool = False) -> None:
+    def _refine(
+        self, line: Line, tokens: list[Token], phrase: bool = False, signal: bool = False, frame: str = ""
+    ) -> None:
         refiner = Refiner(self.text, tokens, phrase, signal)
+        refiner.frames += [frame] if frame else []
         out = refiner.run()
         deepest = refiner.deepest
         check_deepness(line.depth + deepest, self.limits.depth, tokens[0].span if tokens else line.first.span)

@@ -64,7 +64,7 @@ class Phrasing(Heads):
         if len(tokens) == 1:
             return False
         second = tokens[1]
-        if place == 1:
+        if place == 1 or (place > 1 and second.type == "NAME" and second.text in PREPOSITIONS):
             return True
         return second.type == "{" or (second.type == "NAME" and second.text in GUARDS and "else" not in
                                       [token.text for token in tokens])  # fmt: skip
@@ -125,7 +125,7 @@ class Phrasing(Heads):
             if type in ("-", "!", "~"):
                 return second.blank and len(tokens) > 2 and not tokens[2].blank
         if type in _LITERALS:
-            return True
+            return not (type in ("PATH", "VAR") and tokens[0].text in ("call", "new", "await"))
         if type != "NAME":
             return False
         if second.text in ("for", "in", "if", "unless", "when", "where"):
@@ -198,7 +198,7 @@ class Phrasing(Heads):
             word = tokens[place]
             called = place > 1 and tokens[place - 1].type == ")" and _is_call(tokens, place - 1)
             fits = word.type == "NAME" and (word.text in PREPOSITIONS or word.text in GUARDS or word.text == "based")
-            phrase = (called and fits and not 0 < arrow < place) or item
+            phrase = (called and fits and not 0 < arrow < place) or item or self._guarded(tokens, places, item)
             if not phrase:
                 raise self._side_by_side(tokens, place)
         if not phrase:

@@ -53,6 +53,7 @@ class Refiner:
         self.chain = self.inner = self.best = 0
         self.saved: list[tuple[int, int, int]] = []
         self.deepest = 0
+        self.lambda_in = -1  # depth at which the names of a `lambda` stand, up to its colon
 
     def run(self) -> list[Token]:
         """The terminals."""
@@ -133,6 +134,8 @@ class Refiner:
             self.out.append(token)
             self.after = type in ENDS
             return
+        if kind == "COLON" and self.lambda_in == len(self.frames):
+            self.lambda_in = -1
         if kind in _COUNTED:
             self.chain += 1
         elif kind == "COMMA":
@@ -178,11 +181,11 @@ class Refiner:
 
     def _key(self, token: Token, before: str, following: Token) -> str:
         """Is this NAME the key of an argument or of a dict entry?"""
-        if following.type not in (":", "="):
+        if following.type not in (":", "=") or (self.lambda_in == len(self.frames) and following.type == ":"):
             return ""
         frame = self.frames[-1] if self.frames else ""
         if frame == "CPAR" and before in ("CPAR", "COMMA"):
-            return "ARGKEY"
+            return "ARGKEY" if token.text != "lambda" or following.type == "=" else ""
         if frame == "LBRACE" and before in ("LBRACE", "COMMA") and following.type == ":":
             return "DKEY"
         return ""
@@ -340,6 +343,7 @@ class Refiner:
                 kind = "LNAME"
             elif word == "lambda" and (next_type == ":" or (next_type == "NAME" and following.text != "in")):
                 kind = "LAMBDA"
+                self.lambda_in = len(self.frames)
             elif word in ("call", "new", "await") and self._is_operand_word(following):
                 kind = word.upper()
             elif word == "function" and self._is_anonymous(following):

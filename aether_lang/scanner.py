@@ -17,7 +17,7 @@ from .errors import Source, SyntaxProblem
 from .foreign import JSON, character_hint
 from .nodes import Span
 from .tokens import ASSIGN_OPS, ENDS, HEADS, Token
-from .words import OPWORDS, POSTFIX, PREPOSITIONS, RESERVED, SECTIONS, verb_base
+from .words import OPWORDS, POSTFIX, PREPOSITIONS, RESERVED, SECTIONS, SOFT, verb_base
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -55,7 +55,9 @@ _PIPE = re.compile(r"[ \t]*\|[ \t]*(?:(?:\#|//)[^\n]*)?\r?(?:\n|\Z)")
 _KEY_COLON = re.compile(r"[ \t]*:")
 _GOAL_COMMENT = re.compile(r"(?<=[ \t])(?:\#|//)(?=[ \t]|$)")
 _GOAL_KEY = re.compile(r"(?:^|(?<=[ \t]))(priority|metrics|deadline):")
-_DICT_LAMBDA = re.compile(r"""\s*(?:\.\.\.|\}|(?:[A-Za-z_]\w*|"[^"\n]*"|'[^'\n]*')\s*:)""", re.A)
+_DICT_LAMBDA = re.compile(
+    r"""(?:\s|\#[^\n]*+|//[^\n]*+)*+(?:\.\.\.|\}|(?:[A-Za-z_]\w*|"[^"\n]*"|'[^'\n]*')\s*:)""", re.A
+)
 
 _SYNONYMS = {"→": "->", "===": "==", "!==": "!="}
 _CONTINUES = frozenset(
@@ -65,16 +67,19 @@ _CONTINUES = frozenset(
     }
 )  # fmt: skip
 _CONTINUED_BY = frozenset([".", "?.", "||", "&&", "??", "?", ":", "*", "/", "==", "+"])
-_WORD_OPERATORS = frozenset({"and", "or", "in", "is", "AND", "OR"})
+_WORD_OPERATORS = frozenset({"and", "or", "in", "is", "AND", "OR", "not"})
+_UPPER_WORDS = frozenset({"AND", "OR", "NOT"})
+_NO_HEAD = ASSIGN_OPS | {".", "[", ","}
 _HEADERS = frozenset({"fn", "function", "def", "define", "export"})  # their result type may end in `?`
+_NO_CALLS = RESERVED | SOFT | _HEADERS | {"on", "let", "const", "var"}
 _KEYED = frozenset({"policy", "meta", "require"})
-_UNSHARED = frozenset({"else", "elif", "try", "catch", "except", "finally", "default", "case"})
+_UNSHARED = frozenset({"else", "elif", "try", "catch", "except", "finally", "case"})
 
 
 class _Frame:
     """An open bracket, or the block that holds statements. `kind` is `(`, `[`, `{` for a dict, or `block`."""
 
-    __slots__ = ("anon", "container", "if_open", "kind", "opener", "questions", "statement")
+    __slots__ = ("anon", "case", "container", "if_open", "kind", "match_indent", "opener", "questions", "statement")
 
     def __init__(self, kind: str, opener: Token | None, container: str = "", anon: bool = False) -> None:
         self.kind = kind
@@ -84,6 +89,8 @@ class _Frame:
         self.if_open = False
         self.questions = 0
         self.statement: list[Token] = []
+        self.case = False  # the head of a `case` or `default` has just ended
+        self.match_indent = -1  # column of a `match` whose cases stand on deeper lines
 
 
 def _width(white: str) -> int:
@@ -224,6 +231,11 @@ class _Scanner:
     def _end_statement(self) -> None:
         frame = self.frames[-1]
         self.tokens.append(Token("NL", "", self._span(self.at, self.at)))
+        if self.at - self.line_start <= frame.match_indent:
+            frame.match_indent = -1
+        if len(frame.statement) > 1 and frame.statement[0].text == "match" and frame.statement[0].first:
+            frame.match_indent = frame.statement[0].indent
+        frame.case = False
         frame.statement = []
         frame.questions = 0
         frame.if_open = False
@@ -237,9 +249,11 @@ class _Scanner:
             return True
         if last.type == "NAME" and last.text in _WORD_OPERATORS and len(statement) > 1:
             before = statement[-2]
-            if last.text in ("and", "or"):
-                return before.type != "."
-            if (before.type in ENDS or before.text == "not") and not self._in_phrase():
+            if last.text not in ("in", "is", "not"):
+                return before.type not in (".", "?.")
+            fits = before.text == "is" if last.text == "not" else before.type in ENDS or before.text == "not"
+            if fits and not self._in_phrase():
+                return True
                 return True
         if kind == "op":
             return _SYNONYMS.get(text, text) in _CONTINUED_BY and last.type != ":"
@@ -260,11 +274,16 @@ class _Scanner:
 
     def _ends_operand(self, token: Token | None) -> bool:
         """Does an operand end with this token, the last one?"""
-        if token is None or token.type not in ENDS:
+        if token is None or token.type not in ENDS or self._defines(token):
             return False
-        if token.type != "NAME" or token.text not in OPWORDS:
+        if token.type != "NAME" or (token.text not in OPWORDS and token.text not in _UPPER_WORDS):
             return not (token.type == "NAME" and token.text == "else" and self._is_keyword(token))
         return not self._is_keyword(token)
+
+    def _defines(self, token: Token) -> bool:
+        """Is it the `as` of `define X as`?"""
+        statement = self.frames[-1].statement
+        return token.text == "as" and len(statement) == 3 and statement[0].text == "define"
 
     def _is_keyword(self, token: Token) -> bool:
         """Does this word, the last token and one of OPWORDS or `else`, act as a keyword before `{`, `/`, `[`, `(`
@@ -276,8 +295,10 @@ class _Scanner:
         if token.text in ("call", "new", "await", "lambda"):
             return False
         if before is None or before.type == "DASH":
-            return token.text not in ("and", "or", "in", "is")
-        if token.text in ("not", "if"):
+            return token.text not in ("and", "or", "in", "is", "AND", "OR")
+        if token.text in ("not", "if", "NOT"):
+            return True
+        if token.text == "elif" and before.type == "FINISH":
             return True
         if token.text in ("when", "match", "case", "throw", "raise", "return", "while", "elif"):
             return token.text in ("when", "elif") and before.type in (ENDS | {"FINISH"}) and self._in_phrase()
@@ -290,13 +311,15 @@ class _Scanner:
             return False
         statement = frame.statement
         first = statement[0]
-        if first.type != "NAME":
-            return len(statement) > 1 and statement[1].type == ":" and first.type in ("STRING", "NUMBER")
-        if len(statement) > 1 and statement[1].type == ":":
+        if len(statement) > 1 and statement[1].type == ":" and first.type in ("NAME", "STRING", "NUMBER"):
             return True
-        if verb_base(first.text) and len(statement) > 1 and statement[1].type not in (*ASSIGN_OPS, ".", ",", "["):
-            return True
-        value = next((i for i, token in enumerate(statement[:64]) if token.type == "="), 0) + 1
+        if first.type == "NAME" and verb_base(first.text) and len(statement) > 1:
+            second = statement[1]
+            if second.type not in _NO_HEAD or (second.type == "[" and second.blank):
+                return True
+        if first.type == "NAME" and first.text not in _NO_CALLS and any(token.type == ")" for token in statement[:64]):
+            return True  # a call that goes on
+        value = next((i for i, token in enumerate(statement[:64]) if token.type in ASSIGN_OPS), 0) + 1
         if first.text == "return":
             value = 1
         return (
@@ -318,6 +341,16 @@ class _Scanner:
             and blank
             and self.text[end : end + 1] not in (" ", "\t", "\r", "\n", "")
         )
+
+    def _divides(self, op: str) -> bool:
+        """Is it the `/=` of an assignment: right behind the one name that the statement begins with?"""
+        statement = self.frames[-1].statement
+        return op == "/=" and len(statement) == 1 and statement[0].type == "NAME" and statement[0].text not in RESERVED
+
+    def _in_signature(self) -> bool:
+        """Is the statement the head of a function, where a `?` belongs to a type?"""
+        statement = self.frames[-1].statement
+        return bool(statement) and statement[0].text in _HEADERS and statement[-2].type not in ("as", "?")
 
     # ------------------------------------------------------------ words
 
@@ -426,11 +459,11 @@ class _Scanner:
             self._open(op, start, blank)
         elif op in ")]}":
             self._close(op, start, blank)
-        elif op in ("/", "/=") and self._wants_operand(start, start + 1, blank):
+        elif op in ("/", "/=") and not self._divides(op) and self._wants_operand(start, start + 1, blank):
             if self.text[start - 1 : start] == "/" or self.text.startswith("//", start):
                 raise self._double_slash(start)
             self._regex(start, blank)
-        elif op == "." and self.text[end : end + 1].isdecimal() and not self._ends_operand(self.last):
+        elif op == "." and self.text[end : end + 1].isdecimal() and (blank or not self._ends_operand(self.last)):
             self._number(start, end, blank)
         elif op == ";":
             if self.frames[-1].kind != "block":
@@ -447,7 +480,7 @@ class _Scanner:
             if op == ":":
                 self._colon(token)
             elif op == "?":
-                self.frames[-1].questions += 1
+                self.frames[-1].questions += not self._in_signature()
             elif op == "-" and len(self.frames[-1].statement) == 1 and self.frames[-1].kind == "block":
                 self._dash(token)
             elif op == "." and len(self.frames[-1].statement) == 2 and self.frames[-1].kind == "block":
@@ -491,11 +524,24 @@ class _Scanner:
         first = statement[0]
         size = len(statement)
         keyed = size == 4 and statement[1].type == ":" and first.text in _KEYED
-        if (size == 2 and first.type in ("NAME", "STRING", "NUMBER") and first.text not in _UNSHARED) or keyed:
+        if first.type == "NAME" and first.text in ("case", "default") and self._in_match(frame, first):
+            frame.statement, frame.case = [], True
+            self.last = token
+        elif (size == 2 and first.type in ("NAME", "STRING", "NUMBER") and first.text not in _UNSHARED) or keyed:
             self._after_key(first)
-        elif first.type == "NAME" and first.text in HEADS and first.text not in ("case", "default"):
+        elif first.type == "NAME" and self._heads(first.text, statement[1].type):
+            if first.text == "match" and first.first:
+                frame.match_indent = first.indent
             frame.statement = []
             self.last = token
+
+    def _in_match(self, frame: _Frame, first: Token) -> bool:
+        """Does the statement stand directly in a `match`?"""
+        return frame.container == "match" or -1 < frame.match_indent < (first.indent if first.first else 1_000_000)
+
+    def _heads(self, word: str, behind: str) -> bool:
+        """Does the colon end the head that begins with this word?"""
+        return (word in HEADS or word == "export") and not (word in SOFT and behind in _NO_HEAD)
 
     def _after_key(self, key: Token) -> None:
         word = _HYPHWORD.match(self.text, self.at, self.end)
@@ -590,6 +636,8 @@ class _Scanner:
             if self.tokens and self.tokens[-1].type == "DASH":
                 return False
             if last is not None and last.type == ":":
+                if frame.case:
+                    return True
                 raise SyntaxProblem(
                     "AE106", "'{' cannot stand behind the ':' of a head", start, start + 1,
                     suggestion="write either ':' and deeper lines, or '{' .. '}'",
@@ -603,9 +651,7 @@ class _Scanner:
             decided = self._word_before_brace(statement, first, last)
             if decided is not None:
                 return decided
-        if (last.type == ":" and first.text in ("case", "default")) or (last.type == "?" and first.text in _HEADERS):
-            return True
-        if last.type == "?" and any(token.type == "->" for token in statement):
+        if last.type == "?" and (first.text in _HEADERS or any(token.type == "->" for token in statement)):
             return True  # `fn f() -> str? {`
         return self._ends_operand(last)
 
@@ -625,7 +671,9 @@ class _Scanner:
             value = before.type == "=" or (before.type == ":" and len(statement) == 3) or (before.text == "return")
             if value and verb_base(word) == word:
                 return False
-            if word in PREPOSITIONS and before.type not in (".", "?.") and self._in_phrase():
+            field = len(statement) > 2 and statement[-3].type in (".", "?.")
+            operand = before.type in ENDS and (field or before.text not in OPWORDS | _UPPER_WORDS)
+            if word in PREPOSITIONS and operand and self._in_phrase():
                 return False
         return None
 
@@ -635,8 +683,8 @@ class _Scanner:
         if last.type == "=>":
             return _DICT_LAMBDA.match(self.text, start + 1, self.end) is None
         statement = frame.statement
-        if last.type == "NAME" and last.text == "else":
-            return len(statement) > 1 and statement[-2].type == "FINISH"
+        if last.type == "NAME" and last.text == "else" and statement[-2:-1] and statement[-2].type not in (".", "?."):
+            return statement[-2].type == "FINISH"
         if last.type == ")" and last.data is True:
             return True
         if frame.if_open and self._ends_operand(last):

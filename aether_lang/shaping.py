@@ -112,7 +112,7 @@ class Shaper(Declaring):
         at = 0
         item = tokens[0].type == "DASH"
         if item:
-            line.out.append(tokens[0])
+            line.out.append(tokens[0].retyped("DASH", line.block.kind))
             at = 1
             if len(tokens) == 1:
                 line.kind = "item"
