@@ -1,16 +1,15 @@
 """What the outside offers a script: the `Host` protocol, the functions behind it, and a host without a hub.
 
-A host answers synchronously with plain data. `functions.toml` is the one list of library and host functions
+A host answers synchronously with plain data. `functions.json` is the one list of library and host functions
 (language reference, sections 20 and 21) that reach it: compiler, checker and the other side of the gateway read it.
 """
 
 import random
 import sys
 import time
-import tomllib
 import uuid
 from collections.abc import Callable
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol, TextIO
 
 import msgspec
@@ -61,7 +60,8 @@ class Operation(NamedTuple):
     parameters: tuple[str, ...] = ()
 
 
-_DATA = tomllib.loads(files(__package__).joinpath("functions.toml").read_text(encoding="utf-8"))
+# JSON, since the reader of TOML would be loaded by every worker that runs scripts.
+_DATA = msgspec.json.decode(Path(__file__).with_name("functions.json").read_bytes())
 
 
 def _operations(rows: dict[str, dict[str, str]]) -> dict[str, Operation]:
@@ -72,7 +72,8 @@ def _operations(rows: dict[str, dict[str, str]]) -> dict[str, Operation]:
 
 
 FUNCTIONS: Final = _operations(_DATA["functions"])
-"""What scripts call, by its full name."""
+"""What scripts call (sections 20 and 21), by its full name. `name?` may be left out, `*` takes further positional
+arguments as `args`, `**` further keyword arguments as `kwargs`."""
 BEHIND_THE_LANGUAGE: Final = _operations(_DATA["behind"])
 """Operations that verbs, ambient values and declarations reach, by the runtime's own name for them."""
 

@@ -97,7 +97,7 @@ def fingerprint(folder: Path | None = None) -> str:
     digest = hashlib.sha256(f"{sys.implementation.cache_tag} {sys.version}".encode())
     folder = folder or language_folder()
     for path in sorted(folder.rglob("*")):
-        if path.suffix in (".py", ".lark", ".toml"):
+        if path.suffix in (".py", ".lark", ".toml", ".json"):
             digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
