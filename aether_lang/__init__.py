@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from .compiler import compile_module as compile
     from .errors import AetherError as AetherError
     from .errors import Diagnostic as Diagnostic
+    from .formatter import FormattingError as FormattingError
+    from .formatter import format_script as format_script
     from .host import Host as Host
     from .host import LocalHost as LocalHost
     from .parser import parse as parse
@@ -27,6 +29,7 @@ _LAZY = {
     "AetherError": ("errors", "AetherError"),
     "Budget": ("budget", "Budget"),
     "Diagnostic": ("errors", "Diagnostic"),
+    "FormattingError": ("formatter", "FormattingError"),
     "Host": ("host", "Host"),
     "Limits": ("scanner", "Limits"),
     "LocalHost": ("host", "LocalHost"),
@@ -34,6 +37,7 @@ _LAZY = {
     "capabilities": ("checker", "capabilities"),
     "check": ("checker", "check"),
     "compile": ("compiler", "compile_module"),
+    "format_script": ("formatter", "format_script"),
     "nodes": ("nodes", None),
     "parse": ("parser", "parse"),
     "run": ("program", "run"),
@@ -43,6 +47,7 @@ __all__ = [
     "AetherError",
     "Budget",
     "Diagnostic",
+    "FormattingError",
     "Host",
     "Limits",
     "LocalHost",
@@ -50,6 +55,7 @@ __all__ = [
     "capabilities",
     "check",
     "compile",
+    "format_script",
     "nodes",
     "parse",
     "run",

@@ -170,11 +170,16 @@ class EntryBuilder(ExpressionBuilder):
         options: dict[str, nodes.Expr] = {}
         if type(value) is nodes.TextPhrase or type(value) is nodes.VerbPhrase:
             first, *rest = value.slots
-            options = {slot.key: slot.value for slot in rest if type(slot) is nodes.SlotKey}
-            if type(first) is nodes.SlotExpr and len(options) == len(rest) and type(value) is nodes.TextPhrase:
+            keys = [slot for slot in rest if type(slot) is nodes.SlotKey]
+            options = {slot.key: slot.value for slot in keys}
+            if type(first) is nodes.SlotExpr and len(keys) == len(rest) and type(value) is nodes.TextPhrase:
                 value = first.value
             else:
-                value = nodes.Text(value.span, value.text, True)
+                text = value.text
+                if type(value) is nodes.VerbPhrase:  # whose text begins behind the verb
+                    end = self.source.text.index(text, value.span.start + len(value.verb)) + len(text)
+                    text = self.source.text[value.span.start : end]
+                value = nodes.Text(value.span, text, True)
         return nodes.Goal(
             entry.span, value, options.get("priority"), options.get("deadline"), options.get("metrics"), entry.body
         )

@@ -66,4 +66,15 @@ def _plain(node: nodes.Node) -> nodes.Node:
         )
     if isinstance(node, nodes.Timer):
         return nodes.Timer(node.span, " ".join(node.text.split()), node.slots, node.body)
+    if isinstance(node, nodes.Goal):
+        title = _as_text(node.title) or node.title
+        priority, deadline, metrics = map(_as_text, (node.priority, node.deadline, node.metrics))
+        return nodes.Goal(node.span, title, priority, deadline, metrics, node.body)
     return node
+
+
+def _as_text(value: nodes.Expr | None) -> nodes.Expr | None:
+    """A symbol is the text of its own name."""
+    if isinstance(value, nodes.Name) and value.role == "symbol" and not value.sigil:
+        return nodes.Text(value.span, value.name)
+    return value

@@ -6,15 +6,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from importlib.resources import files
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from . import nodes, style
 from .builder import Builder
 from .errors import AetherError, Diagnostic, Source, SyntaxProblem
 from .expectations import explain
-from .layout import lay_out
+from .layout import Block, lay_out
 from .nodes import Span
-from .scanner import Limits, check_characters, scan
+from .scanner import Limits, Passed, check_characters, scan
 from .shaping import shape, shape_expression
 from .tokens import Token
 
@@ -32,15 +32,35 @@ def parse_with_warnings(
     text: str | bytes, name: str = "<script>", limits: Limits | None = None
 ) -> tuple[nodes.Module, list[Diagnostic]]:
     """The tree, and what the formatter would rewrite or a reader should know."""
+    reading = read(text, name, limits)
+    return reading.module, [reading.source.diagnose(warning) for warning in reading.warnings]
+
+
+class Reading(NamedTuple):
+    """A script as each stage of the front end saw it: its raw tokens, what no token covers, its shaped lines, its
+    tree."""
+
+    source: Source
+    tokens: list[Token]
+    passed: list[Passed]
+    root: Block
+    module: nodes.Module
+    warnings: list[SyntaxProblem]
+
+
+def read(text: str | bytes, name: str = "<script>", limits: Limits | None = None) -> Reading:
+    """All that the front end knows of a script, for tools that need more than its tree. Raises what `parse` does."""
     limits = limits or Limits()
     source = Source(_decoded(text, name), name)
     warnings: list[SyntaxProblem] = []
     problems: list[SyntaxProblem] = []
+    passed: list[Passed] = []
     body: tuple[nodes.Stmt, ...] = ()
     try:
         check_characters(source, limits)
-        tokens = scan(source, limits, warnings)
-        shaped = shape(source, lay_out(source, tokens, warnings), limits, problems, warnings)
+        tokens = scan(source, limits, warnings, passed=passed)
+        root = lay_out(source, tokens, warnings)
+        shaped = shape(source, root, limits, problems, warnings)
         if not any(problem.code in _STOPPING for problem in problems):
             body = _grammar().parse(source, shaped, limits, problems, warnings)
     except SyntaxProblem as problem:
@@ -51,7 +71,7 @@ def parse_with_warnings(
     warnings = style.bounded(warnings + style.notes(source, tokens, shaped))
     end_line, end_column = source.position(len(source.text))
     span = Span(1, 1, end_line, end_column, 0, len(source.text))
-    return nodes.Module(span, name, source.text, body), [source.diagnose(warning) for warning in warnings]
+    return Reading(source, tokens, passed, root, nodes.Module(span, name, source.text, body), warnings)
 
 
 def _decoded(text: str | bytes, name: str) -> str:

@@ -88,7 +88,7 @@ class Phrasing(Heads):
         if not tokens:
             return ""
         end = tokens[-2] if tokens[-1].type == "BLOCK" and len(tokens) > 1 else tokens[-1]
-        return self.text[tokens[0].span.start : end.span.end]
+        return self.text[tokens[0].span.start : end.span.end].replace("\r\n", "\n")
 
     # ------------------------------------------------------------ verbs, assignments, expressions
 

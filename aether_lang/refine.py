@@ -446,7 +446,8 @@ def _word_step(token: Token, after: bool, following: Token | None, tokens: list[
         return "operator" if word in _KEYWORDS_BEHIND else "operand"
     if word in ("not", "NOT", "if") or (word == "in" and at and tokens[at - 1].text in ("not", "NOT")):
         return "operator"
-    if word in ("call", "new", "await") and following is not None and following.type in ("NAME", "VAR", "PATH"):
+    prefix = word in ("call", "new", "await") and following is not None and following.type in ("NAME", "VAR", "PATH")
+    if prefix and following.text not in ("and", "or", "in", "is", "if", "else"):  # type: ignore[union-attr]
         return "operator"
     if word == "lambda" and following is not None and following.type in ("NAME", ":"):
         return "operator"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
+from typing import NamedTuple
 
 import msgspec
 
@@ -52,6 +53,7 @@ _HYPHWORD = re.compile(r"[ \t]*([A-Za-z_]\w*(?:-[A-Za-z0-9_.]+)+)(?=[ \t]*(?:\r?
 _TEMPLATE = re.compile(r"\{\{\s*([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\s*\}\}", re.A)
 _CLOCK = re.compile(r"[0-9]{1,2}:[0-9]{2}(?![0-9])")
 _PIPE = re.compile(r"[ \t]*\|[ \t]*(?:(?:\#|//)[^\n]*)?\r?(?:\n|\Z)")
+_ANY_COMMENT = re.compile(r"(?:\#|//)[^\n]*")
 _KEY_COLON = re.compile(r"[ \t]*:")
 _GOAL_COMMENT = re.compile(r"(?<=[ \t])(?:\#|//)(?=[ \t]|$)")
 _GOAL_KEY = re.compile(r"(?:^|(?<=[ \t]))(priority|metrics|deadline):")
@@ -74,6 +76,14 @@ _HEADERS = frozenset({"fn", "function", "def", "define", "export"})  # their res
 _NO_CALLS = RESERVED | SOFT | _HEADERS | {"on", "let", "const", "var"}
 _KEYED = frozenset({"policy", "meta", "require"})
 _UNSHARED = frozenset({"else", "elif", "try", "catch", "except", "finally", "case"})
+
+
+class Passed(NamedTuple):
+    """A piece of the text that no token covers: a `comment`, or the lines of a raw `text` block."""
+
+    kind: str
+    start: int
+    end: int
 
 
 class _Frame:
@@ -104,11 +114,16 @@ def _width(white: str) -> int:
 
 
 def scan(
-    source: Source, limits: Limits, warn: list[SyntaxProblem], start: int = 0, end: int | None = None
-) -> list[Token]:
+    source: Source, limits: Limits, warn: list[SyntaxProblem], start: int = 0, end: int | None = None,
+    passed: list[Passed] | None = None,
+) -> list[Token]:  # fmt: skip
     """The raw tokens of a text, or of the part of it that an interpolation holds. `NL` tokens end logical lines;
-    block braces have the types `BEGIN` and `FINISH`. Raises `SyntaxProblem` at the first thing that is no token."""
-    return _Scanner(source, limits, warn, start, end).run()
+    block braces have the types `BEGIN` and `FINISH`. `passed` is given what no token covers. Raises `SyntaxProblem` at
+    the first thing that is no token."""
+    scanner = _Scanner(source, limits, warn, start, end)
+    if passed is not None:
+        scanner.passed = passed
+    return scanner.run()
 
 
 class _Scanner:
@@ -129,6 +144,7 @@ class _Scanner:
         self.brackets = 0
         self.new_line = True  # no token yet on this physical line
         self.ended = False  # a line end was seen since the last token
+        self.passed: list[Passed] = []
 
     def run(self) -> list[Token]:
         text, match, end = self.text, _TOKEN.match, self.end
@@ -163,6 +179,9 @@ class _Scanner:
             elif kind == "long_comment":
                 self.at = start
                 self._long_comment()
+                self.passed.append(Passed("comment", start, self.at))
+            elif kind == "comment":
+                self.passed.append(Passed("comment", start, stop))
         self._finish()
         return self.tokens
 
@@ -396,6 +415,8 @@ class _Scanner:
         value = rest.strip()
         if not value or re.match(r"f?[\"']", value) or value == "|":
             return
+        if comment is not None:
+            self.passed.append(Passed("comment", colon.end() + comment.start(), line_end))
         self._add(":", colon.end() - 1, colon.end(), False)
         base = colon.end()
         keys = list(_GOAL_KEY.finditer(rest))
@@ -555,6 +576,9 @@ class _Scanner:
     def _raw_block(self, key: Token, bar: int, start: int) -> None:
         """The lines behind `key: |`: up to a line with a lone `|`, or one indented no deeper than the key."""
         column = _width(self.text[key.span.start - key.span.column + 1 : key.span.start])
+        comment = _ANY_COMMENT.search(self.text, bar, start)
+        if comment is not None:
+            self.passed.append(Passed("comment", comment.start(), comment.end()))
         lines: list[str] = []
         at, count = start, 1
         while at < self.end:
@@ -570,6 +594,7 @@ class _Scanner:
             lines.append(line)
             count += 1
             at = min(stop + 1, self.end)
+        self.passed.append(Passed("text", start, at))
         token = Token("RAW", "|", self._span(bar, bar + 1), True, literals.dedent(lines))
         self._append(token)
         self.at = at

@@ -60,6 +60,11 @@ class SignatureLine(msgspec.Struct, frozen=True):
     hash: bytes
 
 
+def is_signed(text: str) -> bool:
+    """True when the first line of a script is a signature, right or wrong: to change the text would break it."""
+    return text.removeprefix("\ufeff").startswith(MARK.decode())
+
+
 def parse_line(line: bytes) -> SignatureLine | None:
     """The signature that a line holds, its line end left out; None when it is not exactly of one of the two forms."""
     found = _FORM.fullmatch(line.removesuffix(b"\r")) if len(line) <= LINE_MOST else None

@@ -25,9 +25,9 @@ def read_string(
     text = quoted[size:-size]
     start = token.span.start + len(prefix) + size
     if prefix == "r":
-        return nodes.Text(token.span, text)
+        return nodes.Text(token.span, text.replace("\r\n", "\n"))
     if (prefix != "f" and quoted[0] == "'") or not ("{" in text or (prefix == "f" and "}" in text)):
-        return nodes.Text(token.span, literals.unescape(text, start))
+        return nodes.Text(token.span, literals.unescape(text.replace("\r\n", "\n"), start))
     parts = _Reader(text, start, prefix == "f", source, parse, warn).run()
     if not any(isinstance(part, nodes.Interpolation) for part in parts):
         return nodes.Text(token.span, "".join(part for part in parts if isinstance(part, str)))
@@ -82,7 +82,7 @@ class _Reader:
         return parts
 
     def _plain(self, begin: int, end: int) -> str:
-        return literals.unescape(self.text[begin:end], self.start + begin)
+        return literals.unescape(self.text[begin:end].replace("\r\n", "\n"), self.start + begin)
 
     def _interpolation(self, at: int, end: int) -> nodes.Interpolation | None:
         """The interpolation between two braces, or None when the text stays as it is."""

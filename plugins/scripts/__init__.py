@@ -15,7 +15,7 @@ import msgspec
 
 from kernel import BadInput, Context, Plugin, Pool, ServiceUnavailable, needs
 
-from . import checking, commands, explaining, signing
+from . import checking, commands, explaining, formatting, signing
 from .compiled import Compiled, Compiler, compile_program, fingerprint, run_program
 from .examination import look
 from .faults import failure_of_source
@@ -381,5 +381,5 @@ def import_state(version: str, state: dict[str, Any]) -> None:
     state["taken"] = True
 
 
-for verbs in (commands, checking, explaining, signing):
+for verbs in (commands, checking, explaining, formatting, signing):
     verbs.add(scripts)
