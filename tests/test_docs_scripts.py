@@ -7,11 +7,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from script_house import ROOT, ScriptHouse, script_house
 
 import aether_lang
-from aether_lang import AetherError, LocalHost
+from aether_lang import Diagnostic, LocalHost
+from aether_lang.formatter import format_script
 from aether_lang.front import compiled
 from kernel import Caller
 
@@ -21,10 +23,12 @@ GENERATED = "diagnostics.md"
 """Its scripts come from the catalogue of codes, which tests of its own hold; half of them are wrong by intent."""
 SCRIPT = re.compile(r"^```aether\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SHOWN = re.compile(
-    r"^```(aether|aether-error)\n(.*?)^```\n\n```(text|hub|checked)\n(.*?)^```$", re.MULTILINE | re.DOTALL
+    r"^```(aether|aether-error)\n(.*?)^```\n\n```(text|hub|checked|rendered|formatted)\n(.*?)^```$",
+    re.MULTILINE | re.DOTALL,
 )
-"""A script and what it does: `text` is what it prints, `hub` what it prints in a hub, `checked` what the checker says of
-what is not run here. Below an `aether-error` stands the finding that refuses it."""
+"""A script and what it does: `text` is what it prints, `hub` what it prints in a hub, `checked` what the checker says
+of what is not run here, `formatted` what `aether fmt` makes of it. Below an `aether-error` stands, as `text` or
+`rendered`, what refuses it."""
 
 
 def scripts(page: Path) -> list[str]:
@@ -45,14 +49,19 @@ def shown(*kinds: tuple[str, str]) -> list[Any]:
 
 def findings(source: str) -> str:
     """What the checker says, a line each, notes on style aside; `no findings` where it says nothing."""
-    found = compiled(source, "docs.aether")["diagnostics"]
-    lines = [
-        f"{one['line']}:{one['column']}: {one['code']}: {one['message']}\n"
-        for one in found
-        # What this version cannot run is told twice: by the checker as a warning, by the compiler that refuses it.
-        if not one["code"].startswith("AS") and one["code"] != "AE190"
-    ]
-    return "".join(lines) or "no findings\n"
+    return "".join(f"{one.line}:{one.column}: {one.code}: {one.message}\n" for one in found(source)) or "no findings\n"
+
+
+def found(source: str) -> list[Diagnostic]:
+    """The findings of the checker without notes on style, and without the refusal of what the checker warned of."""
+    every = msgspec.convert(compiled(source, "tea.aether")["diagnostics"], list[Diagnostic])
+    told = any(one.code == "AW190" for one in every)
+    return [one for one in every if not one.is_style and not (told and one.code == "AE190")]
+
+
+def rendered(source: str) -> str:
+    """The findings as `aether check` prints them."""
+    return "".join(f"{one.render()}\n" for one in found(source))
 
 
 def printed(source: str) -> str:
@@ -90,8 +99,17 @@ def test_the_checker_says_what_stands_below_a_script_that_is_only_checked(source
 @pytest.mark.parametrize(("source", "said"), shown(("aether-error", "text")))
 def test_a_script_with_a_mistake_is_refused_with_what_stands_below_it(source: str, said: str) -> None:
     assert findings(source) == said
-    with pytest.raises(AetherError):
-        aether_lang.compile(aether_lang.parse(source))
+    assert not compiled(source, "tea.aether")["ok"]
+
+
+@pytest.mark.parametrize(("source", "said"), shown(("aether-error", "rendered")))
+def test_a_mistake_is_shown_with_its_line_as_the_page_shows_it(source: str, said: str) -> None:
+    assert rendered(source) == said
+
+
+@pytest.mark.parametrize(("source", "said"), shown(("aether", "formatted")))
+def test_the_formatter_makes_of_a_script_what_stands_below_it(source: str, said: str) -> None:
+    assert format_script(source) == said
 
 
 async def test_the_scripts_that_need_a_hub_print_there_what_stands_below_them(tmp_path: Path) -> None:
