@@ -47,6 +47,8 @@ class Declaring(Phrasing):
         return second.type in _LITERALS or second.type in ("(", "{")
 
     def _await(self, line: Line, tokens: list[Token], second: Token | None, item: bool) -> bool:
+        if second is not None and second.type == "[" and second.blank:
+            raise self._error("AE119", "`await` stands before names", second, expected=("await a, b",))
         if second is None or second.type not in ("NAME", "VAR") or second.text in ("and", "or", "in", "is", "if"):
             return False
         line.kind = "await"

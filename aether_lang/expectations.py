@@ -40,6 +40,11 @@ def explain(source: Source, token: Token, expected: set[str], earlier: list[Toke
         end = start + 1
     if before is not None and before.type in _ENDS and kind in _STARTS:
         return side_by_side(before, token, names)
+    if kind == "JUXT" and not token.text and before is not None:
+        if before.type == "FINISH":
+            return SyntaxProblem("AE115", "this stands behind the '}' of a block", start, end, expected=names)
+        message = f"an operator is missing behind '{_short(before.text)}'"
+        return SyntaxProblem("AE111", message, start, end, expected=names)
     if kind == "ASSIGN":
         return _assignment(token, earlier, names)
     code, message = _message(token, expected, names)
@@ -81,13 +86,15 @@ def _assignment(token: Token, earlier: list[Token], names: tuple[str, ...]) -> S
 def _message(token: Token, expected: set[str], names: tuple[str, ...]) -> tuple[str, str]:
     kind = token.type
     what = _SHOWN.get(kind, f"'{_short(token.text)}'")
+    if kind == "JUXT" and token.text:
+        what = f"'{token.text}'"
     if kind == "WORD":
         return "AE106", f"{what} is prose, no expression"
     if kind in ("XELSE", "TELSE", "XELIF"):
         return "AE108", f"{what} cannot stand here"
     if kind in _LINE_ENDS or kind in _CLOSERS:
         missing = [text for type, text in _NEEDED.items() if type in expected]
-        if "NEWLINE" not in expected and len(missing) == 1:
+        if not expected & {"NEWLINE", "RPAR", "RBRA", "RBRACE"} and len(missing) == 1:
             return "AE112" if missing[0] == "`else`" else "AE106", f"{missing[0]} is missing before {what}"
     if "an expression" in names and (len(names) == 1 or kind in _CLOSERS or kind == "OP"):
         return "AE112", f"an expression is missing before {what}"
@@ -102,6 +109,10 @@ def _hint(source: Source, token: Token, before: Token | None) -> str | None:
         return "`else` without `if`"
     if kind == "WORD":
         return "put the text in quotes"
+    if kind == "VAR" or (kind == "FAT" and before is not None and before.type == "VAR"):
+        return "a name that is bound here stands without `$`"
+    if kind == "COLON" and before is not None and before.type == "VAR":
+        return f"to assign write {before.text} = .."
     if kind == "COMPFOR":
         return "a comprehension stands in [ ] or ( ), or as the first argument"
     return line_hint(source.line_text(token.span.line)) if token.span.line <= source.lines else None

@@ -7,7 +7,7 @@ from .foreign import foreign, instead, opens_body
 from .layout import DATA, Block, Line
 from .lines import LineWriter
 from .refine import Refiner, first_juxtaposition, has_juxtaposition, top_level
-from .tokens import TRIES, Token
+from .tokens import AFTER_OPERAND, TRIES, Token
 
 _LITERALS = frozenset({"NUMBER", "UNITNUM", "PERCENT", "STRING", "REGEX", "VAR", "PATH", "TEMPLATE", "CLOCK", "WORD"})
 
@@ -71,14 +71,35 @@ class Heads(LineWriter):
         """The statement behind the colon of a head, as a block of one line."""
         if not tokens:
             return
+        if line.body is not None:
+            raise self._error(
+                "AE104", "unexpected indent", line.body.lines[0].first,
+                suggestion="the body stands behind the ':' already",
+            )  # fmt: skip
         if len(tokens) == 1 and tokens[0].type == "BLOCK":  # `case 1: { .. }`
             self._block(line, tokens[0].data, tokens[0].span)
             return
+        self._check_no_branch(tokens)
         block = Block(line.block, False, tokens[0].span)
         inner = Line(block, tokens[0], line.indent, None)
         inner.tokens = tokens
         block.lines.append(inner)
         self._block(line, block, tokens[0].span)
+
+    def _check_no_branch(self, tokens: list[Token]) -> None:
+        """Refuses an `else` behind a body on one line; that of a ternary has its `if` before it."""
+        before = ""
+        for at in top_level(tokens):
+            token = tokens[at]
+            word = token.text if token.type == "NAME" and before not in (".", "?.") else ""
+            if word == "if":
+                return
+            if word in ("else", "elif") and at:
+                raise self._error(
+                    "AE108", f"`{word}` cannot stand behind a body on one line", token,
+                    suggestion="begin a new line with it",
+                )  # fmt: skip
+            before = token.type
 
     def _tail(self, line: Line, tokens: list[Token]) -> None:
         """What stands behind the `}` of a head on its line: `else`, `catch` and their like, or nothing."""
@@ -148,6 +169,10 @@ class Heads(LineWriter):
     def _control(self, line: Line, tokens: list[Token], second: Token | None, item: bool) -> bool:
         word = tokens[0].text
         if second is not None and second.type == ":" and not (word == "try" and len(tokens) == 2):
+            if len(tokens) == 2 and line.body is not None and line.block.kind == "code" and not item:
+                raise self._error(
+                    "AE112", f"an expression is missing behind `{word}`", second, expected=("an expression",)
+                )
             return False
         line.kind = word
         line.out.append(tokens[0].retyped(word.upper()))
@@ -258,7 +283,8 @@ class Heads(LineWriter):
         if word in ("case", "default"):
             if line.block.kind == "match":
                 return self._case(line, tokens)
-            if word == "case" and second is not None and second.type in _LITERALS:
+            named = second is not None and second.type == "NAME" and second.text not in AFTER_OPERAND
+            if word == "case" and second is not None and (named or second.type in _LITERALS):
                 raise self._error("AE108", "`case` without `match`", tokens[0], suggestion="it stands in a match block")
             return False
         if second is None or second.type in ("=", ".", "[", ",", ":"):

@@ -18,6 +18,7 @@ _BODIES = {
     "payload": "data", "transaction": "code", "workflow": "workflow", "steps": "steps",
 }  # fmt: skip
 _MUST_OWN = frozenset({"for", "while", "when", "every", "try", "catch", "finally", "match", "function", "case", "else"})
+_NO_ENDS = frozenset({"?", "->", "!", "~"})
 _COSTS = {"for": 1, "while": 1, "try": 1, "catch": 2, "finally": 1, "transaction": 2, "goal": 2}
 
 
@@ -80,6 +81,7 @@ class LineWriter:
             if line.out and line.out[-1].type == "BLOCK" and kind != "item":
                 raise self._error("AE104", "unexpected indent", body.lines[0].first)
             if kind not in _BODIES:
+                self._check_end(line)
                 hint = self._missing_colon(line)
                 raise self._error("AE104", "unexpected indent", body.lines[0].first, suggestion=hint)
             self._block(line, body, body.span)
@@ -95,6 +97,15 @@ class LineWriter:
             span = line.item_body.span
             line.out.append(Token("BLOCK", "", span, False, line.item_body))
             self._nest(line, line.item_body, "data", 1)
+
+    def _check_end(self, line: Line) -> None:
+        """Refuses a line that ends where an operand is missing, and does not go on with the deeper one behind it."""
+        last = line.tokens[-1]
+        if last.type in _NO_ENDS or (last.type == "NAME" and last.text == "not" and len(line.tokens) > 1):
+            raise SyntaxProblem(
+                "AE112", f"nothing stands behind '{last.text}'", last.span.end, last.span.end + 1,
+                expected=("an expression",), suggestion="this line does not go on with the next one",
+            )  # fmt: skip
 
     def _missing_colon(self, line: Line) -> str | None:
         word = line.first.text

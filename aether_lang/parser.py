@@ -176,20 +176,23 @@ class _Run:
         states = state.parse_conf.states
         # A reduction that raised has already left the stacks; they are cut to the same height below.
         del state.value_stack[len(state.state_stack) - 1 :]
-        while "WHILE" not in states[state.state_stack[-1]]:
+        closed = 0  # blocks that are complete but not reduced yet: the parser stands behind them, not inside
+        while closed or "WHILE" not in states[state.state_stack[-1]]:
             state.state_stack.pop()
-            state.value_stack.pop()
+            value = state.value_stack.pop()
+            if isinstance(value, Token):
+                closed += (value.type == "FINISH") - (closed > 0 and value.type == "BEGIN")
         depth = 0
         tokens = self.tokens
         while at < len(tokens):
-            type = tokens[at].type
-            if type == "BEGIN":
+            kind = tokens[at].type
+            if kind == "BEGIN":
                 depth += 1
-            elif type == "FINISH":
+            elif kind == "FINISH":
                 if not depth:
                     return at
                 depth -= 1
-            elif type == "NEWLINE" and not depth:
+            elif kind == "NEWLINE" and not depth:
                 return at + 1
             at += 1
         return at

@@ -12,7 +12,7 @@ from .heads import Heads
 from .layout import Line
 from .refine import first_juxtaposition, top_level
 from .tokens import ASSIGN_OPS, Token
-from .words import GUARDS, PREPOSITIONS, VERBS, nearest, verb_base
+from .words import GUARDS, POSTFIX, PREPOSITIONS, VERBS, nearest, verb_base
 
 _LITERALS = frozenset({"NUMBER", "UNITNUM", "PERCENT", "STRING", "REGEX", "VAR", "PATH", "TEMPLATE", "CLOCK", "WORD"})
 _OPERATORS = frozenset({"and", "or", "in", "is", "AND", "OR"})
@@ -128,6 +128,8 @@ class Phrasing(Heads):
             return not (type in ("PATH", "VAR") and tokens[0].text in ("call", "new", "await"))
         if type != "NAME":
             return False
+        if second.text in POSTFIX or (second.text == "not" and len(tokens) > 2 and tokens[2].text in POSTFIX):
+            return True
         if second.text in ("for", "in", "if", "unless", "when", "where"):
             if base is None:
                 return second.text in ("for", "unless", "when", "where")
@@ -214,6 +216,11 @@ class Phrasing(Heads):
             block = tokens[-1]
             tokens = tokens[:-1]
             line.kind = "goal"
+        elif phrase and _owns_payload(tokens):
+            line.kind = "payload"
+            if tokens[-1].type == "BLOCK" and tokens[-2].type != "=>":
+                block = tokens[-1]
+                tokens = tokens[:-1]
         if phrase:
             line.out.append(
                 Token("PHRASE", "", tokens[0].span, False, ("item" if item else "", self._raw_text(tokens)))
@@ -263,6 +270,12 @@ def _next_statement(tokens: list[Token]) -> bool:
         if tokens[at].type == "=>":
             return False
     return False
+
+
+def _owns_payload(tokens: list[Token]) -> bool:
+    """`remember(v) as "t"`: the call of a verb whose block is its payload."""
+    verb = VERBS.get(tokens[0].text) if tokens[0].type == "NAME" else None
+    return verb is not None and verb.payload and tokens[1].type == "("
 
 
 def _is_call(tokens: list[Token], close: int) -> bool:

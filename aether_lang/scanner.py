@@ -273,7 +273,6 @@ class _Scanner:
             fits = before.text == "is" if last.text == "not" else before.type in ENDS or before.text == "not"
             if fits and not self._in_phrase():
                 return True
-                return True
         if kind == "op":
             return _SYNONYMS.get(text, text) in _CONTINUED_BY and last.type != ":"
         if kind == "name" and text in ("and", "or"):

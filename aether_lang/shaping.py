@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from .declaring import Declaring
 from .errors import Source, SyntaxProblem
-from .layout import Block, Line
+from .layout import Block, Line, lay_out
 from .nodes import Span
 from .refine import Refiner, check_deepness
 from .scanner import Limits
@@ -31,13 +31,23 @@ def shape(
 def shape_expression(source: Source, tokens: list[Token], limits: Limits) -> list[Token]:
     """The terminals of an interpolation."""
     if any(token.type == "BEGIN" for token in tokens):
-        place = tokens[0].span
-        raise SyntaxProblem("AE120", "no blocks inside a string", place.start, place.end)
+        return _shape_with_blocks(source, tokens, limits)
     refiner = Refiner(source.text, tokens, False, False)
     out = refiner.run()
     if tokens:
         check_deepness(refiner.deepest, limits.depth, tokens[0].span)
     return out
+
+
+def _shape_with_blocks(source: Source, tokens: list[Token], limits: Limits) -> list[Token]:
+    """The terminals of an interpolation that holds blocks: `{if c { a } else { b }}`, a lambda with a body."""
+    problems: list[SyntaxProblem] = []
+    root = lay_out(source, [*tokens, Token("NL", "", tokens[-1].span)], [])
+    Shaper(source, limits, problems, []).run_expression(root)
+    if problems:
+        raise problems[0]
+    *terminals, _ = _emit(root)
+    return terminals
 
 
 def _emit(root: Block) -> Iterator[Token]:
@@ -80,6 +90,15 @@ class Shaper(Declaring):
     def run(self, root: Block) -> None:
         """Shapes all lines of a block and of the blocks in it."""
         self.work.append(root)
+        self._shape_blocks()
+
+    def run_expression(self, root: Block) -> None:
+        """Shapes the one expression of a block and the blocks in it."""
+        line = root.lines[0]
+        self._refine(line, line.tokens)
+        self._shape_blocks()
+
+    def _shape_blocks(self) -> None:
         while self.work:
             block = self.work.pop()
             for line in block.lines:
@@ -87,12 +106,20 @@ class Shaper(Declaring):
                     if not self._behind_broken(line):
                         self._line(line)
                 except SyntaxProblem as problem:
-                    line.out = []
-                    line.kind = "broken"
+                    self._drop(line)
                     self.problems.append(problem)
                     if len(self.problems) >= 20 or problem.code in ("AE110", "AE191"):
                         return
         self._check_blocks()
+
+    def _drop(self, line: Line) -> None:
+        """Leaves out a line that could not be read, with the statement that it goes on with."""
+        line.out = []
+        line.kind = "broken"
+        while line.joins and line.previous is not None:
+            line = line.previous
+            line.out = []
+            line.kind = "broken"
 
     def _behind_broken(self, line: Line) -> bool:
         """Does this line belong to one that could not be read, behind its `;` or as its `else`? It is passed over."""

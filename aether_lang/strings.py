@@ -151,12 +151,6 @@ def _next(text: str, at: int) -> int:
     return found.start() if found is not None else len(text)
 
 
-def _behind_escape(text: str, at: int) -> int:
-    """The place behind the escape that begins here; the braces of `\\u{1F680}` hold no expression."""
-    code = _CODE.match(text, at)
-    return at + 2 if code is None else code.end()
-
-
 def _closing_braces(text: str, formatted: bool) -> dict[int, int]:
     """For each `{` that is closed, where. Quotes inside braces hide what they hold."""
     closes: dict[int, int] = {}
