@@ -103,7 +103,7 @@ POLICY_MEANING = {
     "max_retries": "How often a call that may be repeated is tried again.",
     "unbound_calls": "What a call of an unknown function gives: an error, null, or what a model says.",
     "unbound_names": "What an unknown name in code gives: an error or null.",
-    "strict": "Unknown keys, verbs that nothing handles, and what `memory_access` forbids are errors.",
+    "strict": "Unknown keys and verbs that nothing handles are errors.",
     "strict_null": "Null in arithmetic is a `TypeError`.",
     "max_steps": "A lower limit of steps.",
     "max_time": "A lower limit of time.",

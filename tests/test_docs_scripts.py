@@ -65,8 +65,9 @@ def rendered(source: str) -> str:
 
 
 def printed(source: str) -> str:
-    """What a script prints that needs no hub."""
-    host = LocalHost(out=io.StringIO())
+    """What a script prints that needs no hub; only its own waiting takes time."""
+    waited = [0.0]
+    host = LocalHost(out=io.StringIO(), clock=lambda: sum(waited), sleep=waited.append)
     ended = aether_lang.run(aether_lang.compile(aether_lang.parse(source)), host)
     assert ended.state == "completed", ended.error
     return "".join(f"{line}\n" for line in host.lines)
@@ -80,7 +81,10 @@ async def printed_in_a_hub(house: ScriptHouse, source: str, user: str) -> str:
     return "".join(entry["data"]["text"] + "\n" for entry in await house.history(row, "job.output"))
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.name != GENERATED], ids=lambda page: page.name)
+WITH_SCRIPTS = [page for page in PAGES if page.name != GENERATED and scripts(page)]
+
+
+@pytest.mark.parametrize("page", WITH_SCRIPTS, ids=lambda page: page.name)
 def test_every_script_of_a_page_parses(page: Path) -> None:
     for source in scripts(page):
         aether_lang.parse(source)
@@ -94,6 +98,7 @@ def test_a_script_prints_what_stands_below_it(source: str, said: str) -> None:
 @pytest.mark.parametrize(("source", "said"), shown(("aether", "checked")))
 def test_the_checker_says_what_stands_below_a_script_that_is_only_checked(source: str, said: str) -> None:
     assert findings(source) == said
+    assert all(one.is_warning for one in found(source))
 
 
 @pytest.mark.parametrize(("source", "said"), shown(("aether-error", "text")))
@@ -119,7 +124,6 @@ async def test_the_scripts_that_need_a_hub_print_there_what_stands_below_them(tm
             assert await printed_in_a_hub(house, str(source), f"user:reader{number}") == said, example.id
 
 
-@pytest.mark.parametrize("page", OF_THE_LANGUAGE, ids=lambda page: page.name)
-def test_every_script_of_the_language_pages_is_shown_with_what_it_does(page: Path) -> None:
-    text = page.read_text()
-    assert len(SHOWN.findall(text)) == len(re.findall(r"^```aether", text, re.MULTILINE))
+def test_every_script_of_the_language_pages_is_shown_with_what_it_does() -> None:
+    text = "".join(page.read_text() for page in OF_THE_LANGUAGE)
+    assert len(SHOWN.findall(text)) == len(re.findall(r"^```aether", text, re.MULTILINE)) >= 60
