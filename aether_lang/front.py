@@ -14,6 +14,8 @@ from .parser import parse_with_warnings
 from .runtime import Compiled
 from .scanner import Limits
 
+MOST_FINDINGS: Final = 200
+"""Findings on one script that are handed on: errors before warnings, warnings before notes on style."""
 _OF_SOURCE: Final = frozenset({"source_kb", "brackets", "blocks"})
 
 
@@ -33,8 +35,15 @@ def compiled(source: str | bytes, name: str, limits: Mapping[str, Any] | None = 
                 "meta": Compiled(code).meta,
                 "capabilities": capabilities(module),
                 "certain": msgspec.to_builtins(certain(module)),
-                "diagnostics": msgspec.to_builtins(findings),
+                "diagnostics": _handed_on(findings),
             }
     except AetherError as error:
         findings = [*findings, *error.diagnostics]
-    return {"ok": False, "diagnostics": msgspec.to_builtins(findings)}
+    return {"ok": False, "diagnostics": _handed_on(findings)}
+
+
+def _handed_on(findings: list[Diagnostic]) -> Any:
+    if len(findings) > MOST_FINDINGS:
+        gravest = sorted(findings, key=lambda found: (found.is_warning, found.is_style))[:MOST_FINDINGS]
+        findings = sorted(gravest, key=lambda found: (found.line, found.column))
+    return msgspec.to_builtins(findings)

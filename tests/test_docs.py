@@ -124,11 +124,15 @@ async def test_the_readmes_script_commands_do_what_it_says(tmp_path: Path, need)
 
 async def test_the_verbs_shown_for_scripts_work(tmp_path: Path) -> None:
     shown = commands(ROOT / "docs" / "scripts.md", 1)
-    assert [command.split()[1] for command in shown] == ["check", "check", "run", "run", "jobs", "cancel"]
+    assert [command.split()[1] for command in shown] == [
+        "check", "check", "check", "explain", "run", "run", "jobs", "cancel"
+    ]  # fmt: skip
     async with hub_process(tmp_path / "home") as hub:
-        check, reach, run, by_name, jobs, cancel = shown
+        check, reach, folders, explain, run, by_name, jobs, cancel = shown
         assert "ok" in await shell(hub, check)
         assert "memory.write" in await shell(hub, reach)
+        assert ", 0 errors" in await shell(hub, folders)
+        assert (await shell(hub, explain)).startswith("AE113 (error): ")
         assert "completed" in await shell(hub, run)
         started = (await shell(hub, by_name)).split()
         assert started[1:] == ["running", "system/goal_autopilot.aether"]
