@@ -10,7 +10,7 @@ import pytest
 
 from aether_lang import AetherError, FormattingError, format_script, parse
 from aether_lang.likeness import alike
-from aether_lang.parser import parse_with_warnings, read
+from aether_lang.parser import Reading, parse_with_warnings, read
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = sorted((ROOT / "tests" / "formatting").glob("*.aether"))
@@ -27,12 +27,13 @@ SHOWN = re.compile(r"^```aether\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 def formatted(text: str) -> str:
     """The script formatted, with the three promises held."""
-    tree = parse(text)
+    before = read(text)
     result = format_script(text)
-    assert alike(parse(result), tree), result
+    after = read(result)
+    assert alike(after.module, before.module), result
     assert format_script(result) == result
-    left = [plain(comment) for comment in comments(result)]
-    for comment in map(plain, comments(text)):
+    left = comments(after)
+    for comment in comments(before):
         if left and left[0] == comment:
             del left[0]
         else:
@@ -50,14 +51,13 @@ def parses(text: str) -> bool:
     return True
 
 
-def comments(text: str) -> list[str]:
-    """The comments of a script, in their order."""
-    reading = read(text.removeprefix("\ufeff").replace("\r\n", "\n"))
-    return [reading.source.text[one.start : one.end] for one in reading.passed if one.kind == "comment"]
+def comments(reading: Reading) -> list[str]:
+    """The comments of a script in their order, each without what may change of it."""
+    return [plain(reading.source.text[one.start : one.end]) for one in reading.passed if one.kind == "comment"]
 
 
 def plain(comment: str) -> str:
-    """A comment without what may change of it: the mark and the indentation of its further lines."""
+    """A comment without its mark and the indentation of its further lines."""
     return re.sub(r"\s+", " ", re.sub(r"^(#|//)", "#", comment)).strip()
 
 
@@ -201,6 +201,11 @@ def test_lines_blocks_and_blank_lines(before: str, after: str) -> None:
 )
 def test_blanks_stand_where_the_style_wants_them_and_where_they_count(before: str, after: str) -> None:
     assert formatted(before) == after
+
+
+def test_the_text_of_a_call_in_a_manifest_is_data() -> None:
+    text = 'steps:\n  - action:   "x"\n    using: shelf( 1 )\n'
+    assert formatted(text) == 'steps:\n  - action: "x"\n    using: shelf( 1 )\n'
 
 
 def test_a_block_that_would_be_too_wide_is_broken_up_and_stays_so() -> None:
