@@ -2,7 +2,6 @@
 
 import asyncio
 import configparser
-import io
 import json
 import os
 import re
@@ -17,8 +16,6 @@ import aiohttp
 import pytest
 from hub_process import AETHER, HubProcess, hub_process
 
-import aether_lang
-from aether_lang.host import LocalHost
 from hub.descriptors import needed_descriptors
 from hub.settings import HubSettings
 from kernel import VERSION, Context
@@ -227,27 +224,6 @@ def test_every_toml_example_is_toml() -> None:
         for kind, body in FENCE.findall(page.read_text()):
             if kind == "toml":
                 assert tomllib.loads(body)
-
-
-SHOWN = re.compile(r"^```(aether|aether-error)\n(.*?)^```\n\n```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-@pytest.mark.parametrize(
-    ("kind", "source", "said"), SHOWN.findall((ROOT / "docs" / "language.md").read_text()), ids=lambda part: ""
-)
-def test_every_script_of_the_language_page_says_what_stands_below_it(kind: str, source: str, said: str) -> None:
-    if kind == "aether-error":
-        with pytest.raises(aether_lang.AetherError, match=re.escape(said.strip())):
-            aether_lang.parse(source)
-        return
-    host = LocalHost(out=io.StringIO())
-    ended = aether_lang.run(aether_lang.compile(aether_lang.parse(source)), host)
-    assert (ended.state, host.lines) == ("completed", said.splitlines())
-
-
-def test_every_script_of_the_language_page_is_shown_with_what_it_says() -> None:
-    text = (ROOT / "docs" / "language.md").read_text()
-    assert len(SHOWN.findall(text)) == len(re.findall(r"^```aether", text, re.MULTILINE)) >= 7
 
 
 async def test_the_commands_of_the_http_page_are_answered_and_its_socket_says_what_it_says(
