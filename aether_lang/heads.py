@@ -37,15 +37,24 @@ class Heads(LineWriter):
                 self._condition(line, tokens[:at], signal, slots)
                 self._block(line, token.data, token.span)
                 return at + 1
+        self._check_condition(line, tokens)
         self._condition(line, tokens, signal, slots)
-        if line.body is not None or line.closed:
-            word = line.tokens[0].text
-            self.warn.append(
-                SyntaxProblem(
-                    "AS110", f"no colon behind `{word}`", line.tokens[-1].span.end - 1, line.tokens[-1].span.end
-                )
-            )
+        self._note_no_colon(line)
         return len(tokens)
+
+    def _check_condition(self, line: Line, tokens: list[Token]) -> None:
+        """Refuses `while { .. }`, where the brace would be a dict and nothing is left for a block."""
+        if tokens and tokens[0].type == "{" and tokens[0].close is tokens[-1] and line.body is None:
+            word = line.tokens[line.tokens.index(tokens[0]) - 1].text
+            raise self._error(
+                "AE112", f"an expression is missing behind `{word}`", tokens[0], expected=("an expression",)
+            )
+
+    def _note_no_colon(self, line: Line) -> None:
+        """Notes a control head whose block has no colon before it."""
+        if line.body is not None or line.closed:
+            word, end = line.tokens[0].text, line.tokens[-1].span.end
+            self.warn.append(SyntaxProblem("AS110", f"no colon behind `{word}`", end - 1, end))
 
     def _lambda_colon(self, tokens: list[Token], places: list[int], at: int) -> bool:
         before = [place for place in places if at - 8 <= place < at and tokens[place].text == "lambda"]
@@ -194,6 +203,11 @@ class Heads(LineWriter):
             return SyntaxProblem(
                 "AE114", "expected an indented block", last.span.end, last.span.end + 1, expected=("a deeper line",)
             )
+        if len(line.tokens) == 1:
+            return SyntaxProblem(
+                "AE112", f"an expression is missing behind `{last.text}`", last.span.end, last.span.end + 1,
+                expected=("an expression",),
+            )  # fmt: skip
         shell = foreign(line.tokens)
         if shell:
             return self._error("AE191", "this is no statement", line.tokens[0], suggestion=shell)

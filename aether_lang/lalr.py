@@ -80,15 +80,26 @@ class Run:
         return values[-1]
 
     def _expected(self) -> set[str]:
-        return {name for name in self.machine.states[self.states[-1]] if name.isupper()}
+        return {name for name in self.machine.states[self.states[-1]] if name.isupper() and self._may_come(name)}
 
-    def unwind(self, terminal: str, opens: str, closes: str) -> None:
-        """Cuts the stacks back to the last state in which that terminal may come, which is not inside a block that was
-        closed already; `opens` and `closes` stand around blocks."""
+    def _may_come(self, terminal: str) -> bool:
+        """Would that terminal be taken here? A state lists what fits in any of the places that share it."""
+        table, rules, states = self.machine.states, self.machine.rules, self.states.copy()
+        while (action := table[states[-1]].get(terminal)) is not None:
+            if action >= 0:
+                return True
+            name, size, _ = rules[~action]
+            del states[len(states) - size :]
+            states.append(table[states[-1]][name])
+        return False
+
+    def unwind(self, terminal: str) -> None:
+        """Cuts the stacks back to the last state in which that terminal may come, but not into a complete block."""
         table, states, values = self.machine.states, self.states, self.values
+        # A reduction that raised has already left the stacks.
         closed = 0
         while closed or terminal not in table[states[-1]]:
             states.pop()
             value = values.pop()
             if isinstance(value, Token):
-                closed += (value.type == closes) - (closed > 0 and value.type == opens)
+                closed += (value.type == "FINISH") - (closed > 0 and value.type == "BEGIN")
