@@ -12,7 +12,7 @@ PROBE = 'log "ready"\n'
 def look(config: Config) -> Iterator[Finding]:
     """Parse and compile a line, as the compile worker would."""
     try:
-        # Loads Lark, which the hub itself never does.
+        # Loads the parser, which the hub itself never does.
         import aether_lang
 
         aether_lang.compile(aether_lang.parse(PROBE))

@@ -35,7 +35,7 @@ PLAIN_NAMES = (
 # Words that act as keywords in some places and are names everywhere else.
 TRICKY_NAMES = (
     "goal", "plugin", "log", "type", "status", "on", "default", "agent", "memory", "steps", "then", "fn", "meta",
-    "policy", "workflow", "end", "each", "function", "define", "export", "use", "recall", "remember", "list", "config",
+    "policy", "workflow", "end", "each", "define", "export", "use", "recall", "remember", "list", "config",
     "state", "self", "error", "check", "event", "import", "any", "set", "tag", "run", "priority", "const", "var", "def",
 )  # fmt: skip
 PREPOSITION_NAMES = ("to", "with", "as", "at", "of", "by", "from", "into", "since", "before", "under")

@@ -222,7 +222,8 @@ class Intents(Declarations):
             self.flat += 1
             found = self.condition()
             self.flat -= 1
-            out, guard = f"{out}\n{inner}if {found.text}", found.node
+            text = f"({found.text})" if found.text.startswith("{") else found.text
+            out, guard = f"{out}\n{inner}if {text}", found.node
         trigger = nodes.Trigger(AT, "daily at 06:00", None, guard)
         if self.chance(0.5):
             out += f"\n{base}memory:\n{inner}retrieve:\n{deep}from: notes\n{deep}limit: 5"
