@@ -76,7 +76,7 @@ class EntryBuilder(ExpressionBuilder):
         kind, _, item = key.data
         if key.text != "goal" or kind in DATA or kind == "declaration" or item:
             if options:  # data has no keys behind a goal: the whole line is its text
-                title = nodes.Text(raw.span, self.source.text[raw.span.start : last.span.end], True)
+                title = nodes.Text(raw.span, self.source.text[raw.span.start : options[-1][1].span.end], True)
             entry = nodes.Entry(span, self.key_text(key), title, block)
             if kind == "code" and not item and key.type != "STRING" and key.text != "goal":
                 return nodes.Assign(span, nodes.Name(key.span, key.text), "=", title, None, None, True)
