@@ -256,8 +256,9 @@ class Builder(EntryBuilder):
     def label(self, c: Children) -> Token:
         return cast(Token, c[0])
 
-    def on_words(self, c: Children) -> list[Token]:
-        return c
+    def more_words(self, c: Children) -> list[Token]:
+        c[0].append(c[1])
+        return cast(list[Token], c[0])
 
     def on_stmt(self, c: Children) -> nodes.Stmt:
         words: list[Token] = c[1]

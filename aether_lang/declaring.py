@@ -188,6 +188,7 @@ class Declaring(Phrasing):
     def _body_behind(self, line: Line, rest: list[Token]) -> None:
         """The body of a declaration: a brace block, a colon, or the deeper lines."""
         if not rest:
+            self._note_no_colon(line)
             return
         if rest[0].type == ":":
             self._one_line(line, rest[1:])

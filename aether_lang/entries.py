@@ -406,6 +406,8 @@ class EntryBuilder(ExpressionBuilder):
         content = c[1] if len(c) > 1 and c[1] is not block else None
         if type(content) is nodes.Entry and block is None and content.value is not None and content.body is not None:
             block, content = content.body, msgspec.structs.replace(content, body=None)
+        if token.data in DATA and type(content) is nodes.ExprStmt:
+            content = nodes.ExprStmt(content.span, symbolic(content.value))
         last = block or content or token
         number = int(token.text) if token.text.isdecimal() and len(token.text) < 10 else None
         code = number is not None and token.data in ("code", "declaration")
@@ -522,6 +524,8 @@ def as_signal(value: nodes.Expr) -> nodes.Expr:
     """A bare name as the signal that it is in a condition."""
     if type(value) is nodes.Name and value.role == "symbol":
         return nodes.Name(value.span, value.name, "signal")
+    if type(value) is nodes.ListExpr and any(type(e) in (nodes.Name, nodes.ListExpr) for e in value.elements):
+        return nodes.ListExpr(value.span, tuple(cast(Any, as_signal(cast(Any, e))) for e in value.elements))
     return value
 
 

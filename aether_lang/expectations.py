@@ -24,6 +24,7 @@ _SHOWN = {
 _NEEDED = {"TELSE": "`else`", "COLON": "':'"}
 _LINE_ENDS = frozenset({"FINISH", "NEWLINE", "$END"})
 _CLOSERS = frozenset({"RPAR", "RBRA", "RBRACE", "COMMA"})
+_BEFORE_KEYS = frozenset({"NEWLINE", "BEGIN", "FINISH", "LBRACE", "COMMA", "CPAR", "DASH"})
 _OPEN_ENDS = frozenset({"OP", "PLUS", "MINUS", "BAR", "POW", "FAT", "COMMA", "JUXT", "ASSIGN", "DOT", "SAFEDOT"})
 _ENDS = frozenset({"NAME", "NUMBER", "STRING", "VAR", "RPAR", "RBRA", "RBRACE", "CONST", "UNITNUM", "PERCENT"})
 _STARTS = frozenset({"NAME", "NUMBER", "STRING", "VAR", "CONST", "UNITNUM", "PERCENT", "REGEX", "TEMPLATE", "PATH"})
@@ -47,7 +48,7 @@ def explain(source: Source, token: Token, expected: set[str], earlier: list[Toke
         return SyntaxProblem("AE111", message, start, end, expected=names)
     if kind == "ASSIGN":
         return _assignment(token, earlier, names)
-    code, message = _message(token, expected, names)
+    code, message = _message(token, expected, names, before)
     return SyntaxProblem(code, message, start, end, expected=names, suggestion=_hint(source, token, before))
 
 
@@ -79,25 +80,32 @@ def _assignment(token: Token, earlier: list[Token], names: tuple[str, ...]) -> S
     hint = "assignment is a statement; to compare write =="
     if earlier and earlier[-1].type in ("KEY", "COLON"):
         hint = "write either ':' or '='"
+    elif "'}'" in names:
+        hint = "in a dict write key: value"
     start, end = token.span.start, token.span.end
+    if names == ("a name",):
+        return SyntaxProblem("AE106", f"a name is missing before '{token.text}'", start, end, expected=names)
     return SyntaxProblem("AE113", f"'{token.text}' cannot stand here", start, end, expected=names, suggestion=hint)
 
 
-def _message(token: Token, expected: set[str], names: tuple[str, ...]) -> tuple[str, str]:
+def _message(token: Token, expected: set[str], names: tuple[str, ...], before: Token | None) -> tuple[str, str]:
     kind = token.type
     what = _SHOWN.get(kind, f"'{_short(token.text)}'")
     if kind == "JUXT" and token.text:
         what = f"'{token.text}'"
     if kind == "WORD":
         return "AE106", f"{what} is prose, no expression"
+    if kind == "COLON" and ("WHILE" in expected if before is None else before.type in _BEFORE_KEYS):
+        return "AE112", "a key is missing before ':'"
     if kind in ("XELSE", "TELSE", "XELIF"):
         return "AE108", f"{what} cannot stand here"
+    ended = kind in _LINE_ENDS and "NEWLINE" not in expected
+    if "an expression" in names and (len(names) == 1 or ended or kind in _CLOSERS or kind == "OP"):
+        return "AE112", f"an expression is missing before {what}"
     if kind in _LINE_ENDS or kind in _CLOSERS:
         missing = [text for type, text in _NEEDED.items() if type in expected]
         if not expected & {"NEWLINE", "RPAR", "RBRA", "RBRACE"} and len(missing) == 1:
             return "AE112" if missing[0] == "`else`" else "AE106", f"{missing[0]} is missing before {what}"
-    if "an expression" in names and (len(names) == 1 or kind in _CLOSERS or kind == "OP"):
-        return "AE112", f"an expression is missing before {what}"
     if names == ("a name",):
         return "AE106", f"a name is missing before {what}"
     return "AE106", f"{what} cannot stand here"
@@ -127,6 +135,8 @@ def _human(expected: set[str]) -> tuple[str, ...]:
     if "OP" in expected:
         names.append("an operator")
     names += [text for type, text in _NAMES.items() if type in expected and type not in ("ASSIGN", "FAT", "RAW")]
+    if "an expression" in names and "`import`" in names:
+        names.remove("`import`")  # where a statement may begin
     return tuple(names[:6])
 
 

@@ -37,15 +37,24 @@ class Heads(LineWriter):
                 self._condition(line, tokens[:at], signal, slots)
                 self._block(line, token.data, token.span)
                 return at + 1
+        self._check_condition(line, tokens)
         self._condition(line, tokens, signal, slots)
-        if line.body is not None or line.closed:
-            word = line.tokens[0].text
-            self.warn.append(
-                SyntaxProblem(
-                    "AS110", f"no colon behind `{word}`", line.tokens[-1].span.end - 1, line.tokens[-1].span.end
-                )
-            )
+        self._note_no_colon(line)
         return len(tokens)
+
+    def _check_condition(self, line: Line, tokens: list[Token]) -> None:
+        """Refuses `while { .. }`, where the brace would be a dict and nothing is left for a block."""
+        if tokens and tokens[0].type == "{" and tokens[0].close is tokens[-1] and line.body is None:
+            word = line.tokens[line.tokens.index(tokens[0]) - 1].text
+            raise self._error(
+                "AE112", f"an expression is missing behind `{word}`", tokens[0], expected=("an expression",)
+            )
+
+    def _note_no_colon(self, line: Line) -> None:
+        """Notes a control head whose block has no colon before it."""
+        if line.body is not None or line.closed:
+            word, end = line.tokens[0].text, line.tokens[-1].span.end
+            self.warn.append(SyntaxProblem("AS110", f"no colon behind `{word}`", end - 1, end))
 
     def _lambda_colon(self, tokens: list[Token], places: list[int], at: int) -> bool:
         before = [place for place in places if at - 8 <= place < at and tokens[place].text == "lambda"]
@@ -135,12 +144,22 @@ class Heads(LineWriter):
         if line.kind not in ("try", "catch"):
             raise self._lonely(tokens[0])
         if word == "finally":
+            self._cost_of_finally(line)
             line.kind = "finally"
             line.out.append(tokens[0].retyped("FINALLY"))
             return 1 + self._head(line, tokens[1:], "finally")
         line.kind = "catch"
         line.out.append(tokens[0].retyped("CATCH"))
         return 1 + self._catch(line, tokens[1:])
+
+    def _cost_of_finally(self, line: Line) -> None:
+        """The bodies of `try` and `catch` each nest one block more where a `finally` follows (section 18.1)."""
+        part: Line | None = line
+        while part is not None:
+            for token in part.out:
+                if token.type == "BLOCK":
+                    token.data.cost += 1
+            part = part.previous if part.joins else None
 
     def _catch(self, line: Line, tokens: list[Token]) -> int:
         """`(e)`, `Type as e`, or nothing, then the block."""
@@ -194,6 +213,11 @@ class Heads(LineWriter):
             return SyntaxProblem(
                 "AE114", "expected an indented block", last.span.end, last.span.end + 1, expected=("a deeper line",)
             )
+        if len(line.tokens) == 1:
+            return SyntaxProblem(
+                "AE112", f"an expression is missing behind `{last.text}`", last.span.end, last.span.end + 1,
+                expected=("an expression",),
+            )  # fmt: skip
         shell = foreign(line.tokens)
         if shell:
             return self._error("AE191", "this is no statement", line.tokens[0], suggestion=shell)

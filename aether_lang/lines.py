@@ -101,7 +101,8 @@ class LineWriter:
     def _check_end(self, line: Line) -> None:
         """Refuses a line that ends where an operand is missing, and does not go on with the deeper one behind it."""
         last = line.tokens[-1]
-        if last.type in _NO_ENDS or (last.type == "NAME" and last.text == "not" and len(line.tokens) > 1):
+        before = line.tokens[-2].type if len(line.tokens) > 1 else "."
+        if last.type in _NO_ENDS or (last.type == "NAME" and last.text == "not" and before not in (".", "?.")):
             raise SyntaxProblem(
                 "AE112", f"nothing stands behind '{last.text}'", last.span.end, last.span.end + 1,
                 expected=("an expression",), suggestion="this line does not go on with the next one",

@@ -1,21 +1,22 @@
-"""Text to the typed tree: scanner, layout, shaping, then Lark's LALR parser over the shaped tokens, with the
-builder as its transformer. Lark is loaded at the first parse."""
+"""Text to the typed tree: scanner, layout, shaping, then the LALR tables that Lark makes of the grammar, run over the
+shaped tokens, with the builder making the nodes."""
 
 from __future__ import annotations
 
+import gc
 import threading
-from collections.abc import Iterator
-from importlib.resources import files
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 from . import nodes, style
 from .builder import Builder
 from .errors import AetherError, Diagnostic, Source, SyntaxProblem
 from .expectations import explain
+from .lalr import Machine, Run, Unexpected
 from .layout import Block, lay_out
 from .nodes import Span
 from .scanner import Limits, Passed, check_characters, scan
 from .shaping import shape, shape_expression
+from .tables import load
 from .tokens import Token
 
 MOST_PROBLEMS = 20
@@ -50,8 +51,18 @@ class Reading(NamedTuple):
 
 def read(text: str | bytes, name: str = "<script>", limits: Limits | None = None) -> Reading:
     """All that the front end knows of a script, for tools that need more than its tree. Raises what `parse` does."""
-    limits = limits or Limits()
     source = Source(_decoded(text, name), name)
+    # What is made here lives until the end; looking through it again and again would cost half the time of a long text.
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return _read(source, limits or Limits())
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _read(source: Source, limits: Limits) -> Reading:
     warnings: list[SyntaxProblem] = []
     problems: list[SyntaxProblem] = []
     passed: list[Passed] = []
@@ -71,7 +82,7 @@ def read(text: str | bytes, name: str = "<script>", limits: Limits | None = None
     warnings = style.bounded(warnings + style.notes(source, tokens, shaped))
     end_line, end_column = source.position(len(source.text))
     span = Span(1, 1, end_line, end_column, 0, len(source.text))
-    return Reading(source, tokens, passed, root, nodes.Module(span, name, source.text, body), warnings)
+    return Reading(source, tokens, passed, root, nodes.Module(span, source.name, source.text, body), warnings)
 
 
 def _decoded(text: str | bytes, name: str) -> str:
@@ -93,24 +104,8 @@ class _Grammar:
     """The tables of the grammar and the one builder; a lock lets one script through at a time."""
 
     def __init__(self) -> None:
-        import lark
-        from lark.lexer import Lexer
-
-        class ShapedTokens(Lexer):
-            """The tokens come shaped; there is nothing to do."""
-
-            def __init__(self, conf: Any) -> None:
-                pass
-
-            def lex(self, lexer_state: Any, parser_state: Any = None) -> Iterator[Any]:
-                return iter(lexer_state)
-
         self.builder = Builder()
-        self.lark = lark.Lark(
-            files(__package__).joinpath("grammar.lark").read_text(encoding="utf-8"),
-            parser="lalr", lexer=ShapedTokens, start=["start", "expr"], transformer=self.builder,
-        )  # fmt: skip
-        self.unexpected = lark.exceptions.UnexpectedToken
+        self.machine = Machine(load(), self.builder)
         self.lock = threading.RLock()
 
     def parse(
@@ -125,77 +120,52 @@ class _Grammar:
 
         with self.lock:
             self.builder.begin(source, warnings, parse_expression)
-            return _Run(self, source, tokens, problems).run()
+            return self._statements(source, tokens, problems)
 
     def _expression(self, source: Source, tokens: list[Token], start: int, end: int) -> nodes.Expr:
-        state: Any = self.lark.parse_interactive(None, start="expr").parser_state
-        token = Token("$END", "", Span(1, 1, 1, 1, end, end))
+        run = Run(self.machine, "expr")
         try:
-            for token in tokens:
-                state.feed_token(token)
-            token = Token("$END", "", Span(1, 1, 1, 1, end, end))
-            return cast(nodes.Expr, state.feed_token(token, True))
-        except self.unexpected as error:
+            run.feed(tokens)
+            return cast(nodes.Expr, run.finish(Token("$END", "", Span(1, 1, 1, 1, end, end))))
+        except Unexpected as error:
             found = error.token
             if found.type == "$END":
                 found = found.retyped("CLOSING" if source.text[end : end + 1] == "}" else "QUOTE")
             raise explain(source, found, error.expected, []) from None
 
-
-class _Run:
-    """One pass of the parser over a script, going on behind each statement that cannot be read."""
-
-    def __init__(self, grammar: _Grammar, source: Source, tokens: list[Token], problems: list[SyntaxProblem]) -> None:
-        self.grammar = grammar
-        self.source = source
-        self.tokens = tokens
-        self.problems = problems
-        self.state: Any = grammar.lark.parse_interactive(None, start="start").parser_state
-
-    def run(self) -> tuple[nodes.Stmt, ...]:
-        tokens, feed = self.tokens, self.state.feed_token
-        end = Token("$END", "", Span(1, 1, 1, 1, len(self.source.text), len(self.source.text)))
-        at, size = 0, len(tokens)
+    def _statements(self, source: Source, tokens: list[Token], problems: list[SyntaxProblem]) -> tuple[nodes.Stmt, ...]:
+        """Goes on behind each statement that cannot be read."""
+        run = Run(self.machine, "start")
+        end = Token("$END", "", Span(1, 1, 1, 1, len(source.text), len(source.text)))
         while True:
             try:
-                while at < size:
-                    feed(tokens[at])
-                    at += 1
-                return cast(tuple[nodes.Stmt, ...], feed(end, True))
-            except self.grammar.unexpected as error:
-                self.problems.append(explain(self.source, error.token, error.expected, tokens[max(0, at - 20) : at]))
+                run.feed(tokens)
+                return cast(tuple[nodes.Stmt, ...], run.finish(end))
+            except Unexpected as error:
+                problems.append(explain(source, error.token, error.expected, tokens[max(0, run.at - 20) : run.at]))
             except SyntaxProblem as problem:
-                self.problems.append(problem)
-            if len(self.problems) >= MOST_PROBLEMS or at >= size:
+                problems.append(problem)
+            if len(problems) >= MOST_PROBLEMS or run.at >= len(tokens):
                 return ()
-            at = self._resume(at)
+            run.unwind("WHILE", "BEGIN", "FINISH")
+            run.at = _behind_statement(tokens, run.at)
 
-    def _resume(self, at: int) -> int:
-        """Drops the statement the parser is in and gives the place of the next one."""
-        state = self.state
-        states = state.parse_conf.states
-        # A reduction that raised has already left the stacks; they are cut to the same height below.
-        del state.value_stack[len(state.state_stack) - 1 :]
-        closed = 0  # blocks that are complete but not reduced yet: the parser stands behind them, not inside
-        while closed or "WHILE" not in states[state.state_stack[-1]]:
-            state.state_stack.pop()
-            value = state.value_stack.pop()
-            if isinstance(value, Token):
-                closed += (value.type == "FINISH") - (closed > 0 and value.type == "BEGIN")
-        depth = 0
-        tokens = self.tokens
-        while at < len(tokens):
-            kind = tokens[at].type
-            if kind == "BEGIN":
-                depth += 1
-            elif kind == "FINISH":
-                if not depth:
-                    return at
-                depth -= 1
-            elif kind == "NEWLINE" and not depth:
-                return at + 1
-            at += 1
-        return at
+
+def _behind_statement(tokens: list[Token], at: int) -> int:
+    """The place of the next statement, or of the end of the block."""
+    depth = 0
+    while at < len(tokens):
+        type = tokens[at].type
+        if type == "BEGIN":
+            depth += 1
+        elif type == "FINISH":
+            if not depth:
+                return at
+            depth -= 1
+        elif type == "NEWLINE" and not depth:
+            return at + 1
+        at += 1
+    return at
 
 
 _LOADED: list[_Grammar] = []

@@ -43,7 +43,7 @@ class Phrasing(Heads):
         if verb:
             line.out.append(first.retyped("PHRASE", (verb_base(first.text), self._raw_text(tokens[1:]))))
             self._refine(line, tokens[1:], True)
-        elif place < 0 and not (prose and self._slotted(tokens)):
+        elif place < 0 and not (prose and (self._slotted(tokens) or self._verb_slots(line, key, tokens))):
             self._refine(line, tokens)
         elif prose or self._starts_phrase(tokens, place):
             line.out.append(Token("PHRASE", "", first.span, False, (None, self._raw_text(tokens))))
@@ -72,6 +72,15 @@ class Phrasing(Heads):
     def _slotted(self, tokens: list[Token]) -> bool:
         """`f(x) -> y` as the value of an entry."""
         return any(tokens[at].type in ("->", ",") for at in top_level(tokens))
+
+    def _verb_slots(self, line: Line, key: Token | None, tokens: list[Token]) -> bool:
+        """`recall: x in y`, `log: x if y`: behind a verb these words are a preposition and a guard."""
+        if key is None or key.type != "NAME" or key.text not in VERBS or line.block.kind != "code":
+            return False
+        return any(
+            tokens[at].type == "NAME" and tokens[at].text in ("in", "if") and tokens[before].type not in (".", "?.")
+            for before, at in pairwise(top_level(tokens))
+        )
 
     def _starts_phrase(self, tokens: list[Token], place: int) -> bool:
         """`x = f(..) as y`: a call that goes on with a preposition."""
@@ -139,7 +148,7 @@ class Phrasing(Heads):
     def _verb(self, line: Line, tokens: list[Token], base: str) -> None:
         first = tokens[0]
         payload = base == first.text and VERBS[base].payload
-        line.kind = "payload" if payload else "verb"
+        line.kind = "payload" if payload else "goal" if base in ("goal", "simulate") else "verb"
         rest = tokens[1:]
         block = rest[-1] if rest and rest[-1].type == "BLOCK" and (len(rest) == 1 or rest[-2].type != "=>") else None
         if block is not None:
@@ -152,6 +161,8 @@ class Phrasing(Heads):
         colon = rest and rest[-1].type == ":"
         if colon:
             rest = rest[:-1]
+        elif base == "simulate":
+            self._note_no_colon(line)
         line.out.append(first.retyped("VERB", (base, self._raw_text(rest))))
         self._refine(line, rest, True)
         if block is not None:
@@ -266,7 +277,7 @@ def _next_statement(tokens: list[Token]) -> bool:
         return False
     for at in top_level(tokens):
         if tokens[at].type in ASSIGN_OPS:
-            return True
+            return first_juxtaposition(tokens[:at]) < 0  # else it is the key of a phrase
         if tokens[at].type == "=>":
             return False
     return False

@@ -327,8 +327,8 @@ class Piecemaker:
             self.brackets[-1].lambdas += 1
         elif role == "FOR" and behind == "each" and self.tokens[at + 2].type == "NAME":
             taken = 1 if self.tokens[at + 2].text == "in" else 2
-        self._put(text, token, True)
         last = self.tokens[at + taken - 1]
+        self._put(text, token, True).end = last.span.end
         self._end_of(last)
         return at + taken
 

@@ -266,7 +266,7 @@ class _Scanner:
             return False
         if last.type in _CONTINUES and not (last.type in ("-", "*", "...") and len(statement) == 1):
             return True
-        if last.type == "NAME" and last.text in _WORD_OPERATORS and len(statement) > 1:
+        if last.type == "NAME" and last.text in _WORD_OPERATORS and len(statement) > 1 + (last.text == "in"):
             before = statement[-2]
             if last.text not in ("in", "is", "not"):
                 return before.type not in (".", "?.")

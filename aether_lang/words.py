@@ -59,19 +59,32 @@ def verb_base(word: str) -> str | None:
 
 def nearest(word: str, candidates: frozenset[str] | dict[str, Verb] | set[str]) -> str | None:
     """The candidate at an edit distance of at most two, the nearest first, then by the alphabet."""
-    found = [(distance, candidate) for candidate in candidates if (distance := _distance(word, candidate)) <= 2]
+    size = len(word)
+    near = [candidate for candidate in candidates if -3 < len(candidate) - size < 3]
+    found = [(distance, candidate) for candidate in near if (distance := _distance(word, candidate)) <= 2]
     best = min(found, default=None)
     return best[1] if best is not None and best[0] + 1 < len(word) else None
 
 
 def _distance(left: str, right: str) -> int:
+    """The edit distance where it is at most two, else 3: only the cells near the diagonal count."""
     if abs(len(left) - len(right)) > 2:
         return 3
-    row = list(range(len(right) + 1))
+    size = len(right)
+    row = [0, 1, 2, *[3] * (size - 2)][: size + 1]
     for i, a in enumerate(left, 1):
-        previous, row[0] = row[0], i
-        for j, b in enumerate(right, 1):
-            previous, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, previous + (a != b))
-        if min(row) > 2:
+        first, last = max(1, i - 2), min(size, i + 2)
+        previous, row[first - 1] = row[first - 1], i if first == 1 else 3
+        best = row[first - 1]
+        for j in range(first, last + 1):
+            above = row[j] if j < i + 2 else 3
+            if a == right[j - 1]:
+                here = previous
+            else:
+                here = (above if above < previous else previous) + 1
+                here = row[j - 1] + 1 if row[j - 1] + 1 < here else here
+            previous, row[j] = row[j], here
+            best = here if here < best else best
+        if best > 2:
             return 3
-    return row[-1]
+    return min(row[-1], 3)

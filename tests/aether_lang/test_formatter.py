@@ -86,6 +86,7 @@ def plain(comment: str) -> str:
         ("high = 3\ngoal: x priority: high", 'high = 3\ngoal: "x" priority: "high"\n'),
         ("plugin p {\n  memory_access: read-write\n}", 'plugin p {\n  memory_access: "read-write"\n}\n'),
         ("for each x in xs:\n  log x", "for x in xs:\n  log x\n"),
+        ("for each /* c */ x in xs:\n  log x", "for /* c */ x in xs:\n  log x\n"),
         ("for each in xs:\n  log each", "for each in xs:\n  log each\n"),
         ('rules:\n  - don\'t wait\n  - say "{x}" twice', 'rules:\n  - "don\'t wait"\n  - \'say "{x}" twice\'\n'),
         ("checks:\n  - jars_left: > 2", 'checks:\n  - jars_left: { op: ">", value: 2 }\n'),

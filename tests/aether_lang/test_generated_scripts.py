@@ -12,12 +12,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from aether_lang import nodes, parse
+from aether_lang import FormattingError, format_script, nodes, parse
 from aether_lang.checker import check
 from aether_lang.errors import AetherError, Diagnostic
 from aether_lang.likeness import alike, meaning
 from tests.aether_lang.generator import Generated, breakages, damaged, generated, noise, smallest
 
+SEED = 20
+"""That of the suite; the long proof draws one."""
 FEWEST = 25
 """Of ten thousand scripts, so often at least is each production drawn."""
 
@@ -35,6 +37,17 @@ def difference(script: Generated) -> str | None:
         return None
     at = next((at for at, pair in enumerate(zip(got, wanted, strict=False)) if pair[0] != pair[1]), len(wanted))
     return f"got {got[max(0, at - 6) : at + 6]}, not {wanted[max(0, at - 6) : at + 6]}"
+
+
+def misformatted(text: str) -> str | None:
+    """What is wrong with the script in the one style, None if it means the same and stays as it is."""
+    try:
+        once = format_script(text)
+    except (AetherError, FormattingError) as error:
+        return str(error)
+    if not alike(parse(text), parse(once)):
+        return f"means something else:\n{once}"
+    return None if format_script(once) == once else f"does not stay as it is:\n{once}"
 
 
 def report(script: Generated) -> str:
@@ -65,6 +78,7 @@ class Round:
     """What came of many scripts."""
 
     scripts: int = 0
+    formatted: int = 0
     mutated: int = 0
     random: int = 0
     broken: int = 0
@@ -85,8 +99,11 @@ class Round:
         self.worst = max(self.worst, pace)
 
 
-def all_rounds(seed: int, *, scripts: int, mutated: int, random: int, broken: int) -> Round:
-    """Draws that many scripts, damages that many, reads that much noise, and breaks that many at a known place."""
+def all_rounds(
+    seed: int, *, scripts: int = 0, formatted: int = 0, mutated: int = 0, random: int = 0, broken: int = 0
+) -> Round:
+    """Draws that many scripts, formats that many of them, damages that many, reads that much noise, and breaks that
+    many at a known place."""
     done = Round()
     draw = Random(seed)
     texts: list[str] = []
@@ -96,6 +113,11 @@ def all_rounds(seed: int, *, scripts: int, mutated: int, random: int, broken: in
         done.scripts += 1
         if difference(script) is not None:
             done.failures.append(report(script))
+        elif done.formatted < formatted:
+            done.formatted += 1
+            if (wrong := misformatted(script.text)) is not None:
+                small = smallest(script, lambda one: misformatted(one.text) is not None)
+                done.failures.append(f"seed {small.seed} formatted: {wrong}\n{small.text}")
         if len(texts) < 400:
             texts.append(script.text)
         else:
@@ -107,29 +129,33 @@ def all_rounds(seed: int, *, scripts: int, mutated: int, random: int, broken: in
         done.timed(noise(draw))
         done.random += 1
     while done.broken < broken:
-        for wrong in breakages(draw, f"{seed}:broken:{done.broken}"):
-            found = [(one.code, one.line, one.column) for one in findings(wrong.text) if one.code.startswith("AE")]
-            if found != [wrong.expected]:
-                done.failures.append(f"{wrong.what}: expected {wrong.expected}, found {found}\n{wrong.text}")
+        for each in breakages(draw, f"{seed}:broken:{done.broken}"):
+            found = [(one.code, one.line, one.column) for one in findings(each.text) if one.code.startswith("AE")]
+            if found != [each.expected]:
+                done.failures.append(f"{each.what}: expected {each.expected}, found {found}\n{each.text}")
             done.broken += 1
     return done
 
 
 def test_generated_scripts_parse_to_the_trees_they_were_drawn_from() -> None:
-    seed = int.from_bytes(os.urandom(4))
-    done = all_rounds(seed, scripts=500, mutated=0, random=0, broken=0)
+    done = all_rounds(SEED, scripts=500)
     assert not done.failures, done.failures[0]
     assert len(done.counts) > 150, "hardly anything was drawn"
 
 
+def test_a_generated_script_in_the_one_style_means_the_same_and_stays_as_it_is() -> None:
+    done = all_rounds(SEED + 1, scripts=60, formatted=60)
+    assert not done.failures, done.failures[0]
+    assert done.formatted == 60
+
+
 def test_what_is_done_to_generated_scripts_gives_a_tree_or_findings_in_the_text() -> None:
-    seed = int.from_bytes(os.urandom(4))
-    done = all_rounds(seed, scripts=60, mutated=400, random=200, broken=0)
+    done = all_rounds(SEED, scripts=60, mutated=400, random=200)
     assert not done.failures, done.failures[0]
 
 
 def test_a_script_that_was_broken_at_one_place_is_told_so_there_and_nowhere_else() -> None:
-    done = all_rounds(int.from_bytes(os.urandom(4)), scripts=0, mutated=0, random=0, broken=150)
+    done = all_rounds(SEED, broken=300)
     assert not done.failures, done.failures[0]
 
 
@@ -160,12 +186,12 @@ def test_many_generated_scripts_parse_to_their_trees_and_nothing_breaks_the_pars
     size = os.environ.get("AETHERRA_SOAK", "C")
     many = {"C": 20_000, "L": 200_000}[size]
     seed, began = int.from_bytes(os.urandom(4)), time.perf_counter()
-    done = all_rounds(seed, scripts=many, mutated=many, random=many, broken=many // 10)
+    done = all_rounds(seed, scripts=many, formatted=many // 8, mutated=many, random=many, broken=many // 2)
     took = time.perf_counter() - began
     print(
-        f"\nS2-front seed={seed} size={size} scripts={done.scripts} mutated={done.mutated} random={done.random} "
-        f"broken={done.broken} failures={len(done.failures)} median_us_per_byte={statistics.median(done.pace):.2f} "
-        f"worst_us_per_byte={done.worst:.0f} s={took:.0f}"
+        f"\nS2-front seed={seed} size={size} scripts={done.scripts} formatted={done.formatted} mutated={done.mutated} "
+        f"random={done.random} broken={done.broken} failures={len(done.failures)} "
+        f"median_us_per_byte={statistics.median(done.pace):.2f} worst_us_per_byte={done.worst:.0f} s={took:.0f}"
     )
     table: list[Any] = sorted(done.counts.items(), key=lambda row: row[1])
     print("\n".join(f"  {count:7}  {name}" for name, count in table))

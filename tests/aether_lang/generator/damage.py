@@ -10,11 +10,14 @@ from .scripts import Generated, expression_of, generated
 
 _TOKEN = re.compile(r"\w+|\s+|[^\w\s]")
 _PIECES = (
-    "{", "}", "(", ")", "[", "]", ":", ";", ",", "=", "==", "=>", "->", "?", "?.", "...", "..", "|", "/", "//", "/*", "*/",
-    "#", "'", '"', '"""', "\\", "\n", "\r\n", "\t", "    ", "\ufeff", "\x00", "\u202e", "é", "\U0001f680", "\ud800", "if ",
-    "else", "end\n", "case ", "default:", "when ", "goal: ", "goal", "- ", "1. ", "lambda ", "not ", "in ", "for ", "as ",
-    "plugin ", "fn f(", "match x:", "try:", "catch", "{{x}}", 'f"{', "x: |\n", "steps:\n  - ", "policy:", "$x", "80%", "-1",
-    "function(", "await ", "call ", "new ", "exists", "++", ".5", "0x", "1e", "30_days_ago", "🚀", "&&", "`", "@",
+    "{", "}", "(", ")", "[", "]", ":", ";", ",", "=", "==", "=>", "->", "?", "?.", "...", "..", "|", "/", "//", "/*",
+    "*/", "#", "'", '"', '"""', "\\", "\n", "\r\n", "\t", "    ", "\ufeff", "\x00", "\u202e", "é", "\U0001f680",
+    "\ud800",
+    "if ", "else", "end\n", "case ", "default:", "when ", "goal: ", "goal", "- ", "1. ", "lambda ", "not ", "in ",
+    "for ",
+    "as ", "plugin ",
+    "fn f(", "match x:", "try:", "catch", "{{x}}", 'f"{', "x: |\n", "steps:\n  - ", "policy:", "$x", "80%",
+    "-1", "function(", "await ", "call ", "new ", "exists", "++", ".5", "0x", "1e", "30_days_ago", "🚀", "&&", "`", "@",
 )  # fmt: skip
 
 

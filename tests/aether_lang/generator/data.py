@@ -7,8 +7,8 @@ from typing import Any
 from aether_lang import nodes
 
 from .draw import AT, BARE_END, RESERVED, Piece, Place
-from .statements import Stated, Statements
 from .phrases import symbolic
+from .statements import Stated, Statements
 
 KEYS = (
     "description", "version", "category", "name", "limit", "inputs", "using", "output", "depth", "mode", "from", "into",

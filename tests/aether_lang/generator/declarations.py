@@ -36,7 +36,7 @@ class Declarations(Data):
             ("record", 6, lambda: self._record(place)),
             ("raw text assigned", 2, lambda: self._raw_assigned(place)),
         ]
-        table += [(name, 4, make) for name, make in self.blocks_of_intent(place) if name in self.available]
+        table += [(name, 3, make) for name, make in self.blocks_of_intent(place)]
         saved, self.column = self.column, place.column
         try:
             return self.pick(table)
@@ -345,11 +345,8 @@ class Declarations(Data):
         node = nodes.Entry(AT, name, None)
         make = self._nested if self.chance(0.6) else self._listed
         stated = make(name, ":", node, place, 0)
-        if isinstance(stated.node.body.body[0], nodes.Item) and isinstance(
-            stated.node.body.body[0].content, nodes.Entry
-        ):
-            if stated.node.body.body[0].content.key:
-                return None  # a manifest, which is another thing
+        if any(isinstance(getattr(item, "content", None), nodes.Entry) for item in stated.node.body.body):
+            return None  # a manifest, which is another thing
         items = [item.content for item in stated.node.body.body if isinstance(item, nodes.Item)]
         if any(isinstance(getattr(item, "value", None), nodes.Call | nodes.MethodCall) for item in items):
             return None  # calls behind dashes are steps of a manifest

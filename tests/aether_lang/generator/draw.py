@@ -72,10 +72,9 @@ class Place(NamedTuple):
 class Draw:
     """Chance and layout. `fuel` is how much may still be drawn: when it is used up, only what is small is."""
 
-    def __init__(self, random: Random, fuel: int, available: frozenset[str] = frozenset()) -> None:
+    def __init__(self, random: Random, fuel: int) -> None:
         self.random = random
         self.fuel = fuel
-        self.available = available
         self.counts: Counter[str] = Counter()
         self.role: Any = "value"
         self.column = 0  # where the statement that is being drawn stands

@@ -110,7 +110,7 @@ class Expressions(Literals):
                 ("constant", 8, self.constant),
                 ("string", 20, self.string),
                 ("variable", 5, self._variable),
-                ("template", 2, self._template_variable),
+                ("template variable", 2, self._template_variable),
                 ("regex", 2, self.pattern),
                 ("group", 3, lambda: self.bracketed(self.name_piece())),
             )

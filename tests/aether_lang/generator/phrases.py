@@ -1,4 +1,4 @@
-"""Phrases and their slots, and the values that stand behind `=` and behind the colon of an entry (sections 4 and 8.3)."""
+"""Phrases and their slots, and the values behind `=` and behind the colon of an entry (sections 4 and 8.3)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from .draw import AT, BARE_END, Piece
 from .expressions import COAL, TERNARY, Expressions
 
 VERBS = (
-    "log", "print", "speak", "narrate", "recall", "forget", "append", "clear", "remove", "tag", "update", "learn", "adapt",
-    "evolve", "think", "analyze", "suggest", "reflect", "decide", "optimize", "evaluate", "plan", "summarize", "generate",
+    "log", "print", "speak", "narrate", "recall", "forget", "append", "clear", "remove", "tag", "update", "learn",
+    "adapt",
+    "evolve", "think", "analyze", "suggest", "reflect", "decide", "optimize", "evaluate", "plan", "summarize",
+    "generate",
     "classify", "detect", "collaborate", "share", "check", "show", "apply", "deploy", "execute", "backup", "verify",
-    "notify", "publish", "query", "search", "send", "find", "filter", "fetch", "track", "write", "autonomous", "pattern",
+    "notify", "publish", "query", "search", "send", "find", "filter", "fetch", "track", "write", "autonomous",
+    "pattern",
 )  # fmt: skip
 PAYLOAD_VERBS = ("remember", "store", "save", "emit", "trigger", "run")
 COMPOUND = (
@@ -24,7 +27,8 @@ COMPOUND = (
     ("run_2", "run"),
 )
 PREPOSITIONS = (
-    "for", "from", "to", "with", "as", "about", "on", "into", "at", "using", "in", "of", "by", "through", "since", "within",
+    "for", "from", "to", "with", "as", "about", "on", "into", "at", "using", "in", "of", "by", "through", "since",
+    "within",
     "before", "after", "against", "over", "between", "via", "during", "until", "upon", "across", "under",
 )  # fmt: skip
 GUARDS = ("if", "unless", "when", "where")

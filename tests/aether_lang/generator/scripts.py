@@ -10,8 +10,8 @@ import msgspec
 
 from aether_lang import nodes
 
-from .declarations import Declarations
 from .draw import AT, BARE_END, Place
+from .intents import Intents
 from .statements import Stated
 
 
@@ -41,7 +41,7 @@ def module(body: tuple[nodes.Stmt, ...]) -> nodes.Module:
     return nodes.Module(AT, "", "", body)
 
 
-def generated(seed: object, *, size: int = 5, fuel: int = 60, available: frozenset[str] = frozenset()) -> Generated:
+def generated(seed: object, *, size: int = 5, fuel: int = 60) -> Generated:
     """The script of a seed: the same one each time. `size` is the most statements at its top, `fuel` bounds what each
     holds."""
     random = Random(str(seed))
@@ -50,7 +50,7 @@ def generated(seed: object, *, size: int = 5, fuel: int = 60, available: frozens
     text = _opening(random, counts)
     more = False
     for _ in range(random.randint(1, size)):
-        draw = Declarations(random, random.randint(fuel // 6, fuel), available)
+        draw = Intents(random, random.randint(fuel // 6, fuel))
         stated: Stated = draw.top_statement(Place(top=True))
         counts.update(draw.counts)
         parts.append((stated.text, stated.node))
@@ -67,7 +67,7 @@ def generated(seed: object, *, size: int = 5, fuel: int = 60, available: frozens
 
 def expression_of(random: Random) -> str:
     """An expression on one line that may stand anywhere."""
-    draw = Declarations(random, 4)
+    draw = Intents(random, 4)
     draw.flat = draw.bare = draw.slot = 1
     return draw.expression(13).text
 

@@ -104,6 +104,8 @@ class Statements(Phrases):
         for _ in range(count):
             self.column = place.column
             stated = make(place)
+            while stated.text.startswith("1. ") and found and getattr(found[-1], "value", stated) is None:
+                stated = make(place)  # a dash at the column of an empty entry would belong to it
             if more and self.chance(0.08) and "\n" not in stated.text and not self._owns(stated.node):
                 self.count("layout: a semicolon")
                 out += self.one(("; ", ";", " ; ")) + stated.text
