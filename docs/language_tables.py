@@ -16,7 +16,7 @@ from aether_lang.declaration_checks import POLICY
 from aether_lang.formatter import format_script
 from aether_lang.jobs import CATCHABLE
 from aether_lang.methods import METHODS
-from aether_lang.not_yet import POLICIES
+from aether_lang.not_yet import FIELDS, FUNCTIONS, POLICIES, STATEMENTS
 from aether_lang.reach import CAPABILITIES
 from aether_lang.regex import Regex
 from aether_lang.schedules import WEEKDAYS, Schedule, parse_schedule
@@ -120,6 +120,17 @@ def policy_keys() -> str:
     return table(("key", "value", "meaning", "runs"), rows)
 
 
+def not_yet() -> str:
+    """What the checker warns of with AW190, and the compiler refuses."""
+    rows = [
+        ("statements", ", ".join(dict.fromkeys(STATEMENTS.values()))),
+        ("fields of a plugin", ", ".join(f"`{name}:`" for name in sorted(FIELDS))),
+        ("policies", ", ".join(f"`{name}:`" for name in POLICY if name not in POLICIES)),
+        ("functions", ", ".join(f"`{name}()`" for name in sorted(FUNCTIONS))),
+    ]
+    return table(("what", "which"), rows)
+
+
 LIMIT_MEANING = {
     "steps": "rounds of loops, calls of functions, elements of comprehensions",
     "active_s": "seconds of its own work, waiting for the hub aside",
@@ -210,6 +221,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "words": words,
     "methods": methods,
     "policy-keys": policy_keys,
+    "not-yet": not_yet,
     "script-limits": script_limits,
     "script-capabilities": script_capabilities,
     "schedules": schedules,
