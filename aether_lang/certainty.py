@@ -11,8 +11,9 @@ from typing import Any, Final
 import msgspec
 
 from . import nodes
-from .checker import AMBIENT, assigned, children, declared
+from .checker import AMBIENT, assigned, declared
 from .host import FUNCTIONS
+from .walking import children
 
 _UNCERTAIN: Final = (nodes.Policy, nodes.OnError, nodes.Use, nodes.FromImport)
 """With one of these anywhere nothing is certain: a denial may not end the run, or foreign code may end it before."""
@@ -59,7 +60,7 @@ def _note(statement: Any, bound: set[str], found: dict[str, Use]) -> None:
                 found.setdefault(row.capability, Use(row.capability, node.span.line, node.span.column))
             work += reversed(node.args)
         elif isinstance(node, _STRICT):
-            work += reversed(list(children(node)))
+            work += reversed(children(node))
 
 
 def _may_leave(statement: Any) -> bool:

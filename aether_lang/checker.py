@@ -18,6 +18,7 @@ from .parser import parse_with_warnings
 from .reach import call_capability, verb_capabilities
 from .scanner import Limits
 from .stdlib import FUNCTIONS as LIBRARY
+from .walking import children
 from .words import VERBS, nearest
 
 AMBIENT = frozenset(
@@ -142,10 +143,12 @@ class Checker(DeclarationChecks):
         work = list(body)
         while work:
             node = work.pop()
-            for name in assigned(node):
-                if scope.find(name) is None:
-                    scope.kinds[name] = "name"
-            if type(node) not in _FUNCTIONS and type(node) is not nodes.TextPhrase:
+            kind = type(node)
+            if kind in _ASSIGNING:
+                for name in assigned(node):
+                    if scope.find(name) is None:
+                        scope.kinds[name] = "name"
+            if kind not in _FUNCTIONS and kind is not nodes.TextPhrase:
                 work += children(node)
 
     def _bound_twice(self, name: str, before: Any, now: Any, statement: nodes.Node) -> None:
@@ -429,19 +432,12 @@ _METHODS: dict[type, Any] = {
     nodes.Entry: Checker._entry, nodes.Item: Checker._item,
     nodes.Template: Checker._template, nodes.Manifest: Checker._manifest, nodes.ManifestStep: Checker._manifest_step,
 }  # fmt: skip
+_ASSIGNING = frozenset({
+    nodes.Assign, nodes.ArrowStmt, nodes.SlotArrow, nodes.AwaitEvent, nodes.HeaderFlag, nodes.Parallel, nodes.Workflow,
+    nodes.WorkflowStep, nodes.ManifestStep, nodes.VerbPhrase,
+})  # fmt: skip
+"""The kinds of node that `assigned` knows names of."""
 _FUNCTIONS = frozenset({nodes.Function, nodes.Lambda, nodes.Handler, nodes.Command, nodes.Timer, nodes.Plugin})
-
-
-def children(node: Any) -> Iterator[Any]:
-    """The nodes directly below a node, in order."""
-    for name in node.__struct_fields__:
-        value = getattr(node, name)
-        if isinstance(value, tuple):
-            for part in value:
-                if isinstance(part, nodes.Node):
-                    yield part
-        elif isinstance(value, nodes.Node):
-            yield value
 
 
 def _arguments(count: int) -> str:

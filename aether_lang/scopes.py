@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from . import nodes
 from .stdlib import FUNCTIONS
+from .walking import children
 
 Kind: TypeAlias = Literal["any", "int", "num", "bool", "str", "list", "dict", "null", "unset"]
 
@@ -179,7 +180,7 @@ class Scopes:
         lets = set(hidden)
         for child in body:
             if isinstance(child, nodes.Assign):
-                yield from self._created(_children(child), frozenset(lets))
+                yield from self._created(children(child), frozenset(lets))
                 if isinstance(child.target, nodes.Name):
                     if child.declare is not None:
                         lets.add(child.target.name)
@@ -193,12 +194,12 @@ class Scopes:
             elif isinstance(child, nodes.Catch):
                 yield from self._created(child.body.body, frozenset(lets | {child.name or ""}))
             elif isinstance(child, nodes.Comprehension):
-                yield from self._created(_children(child), frozenset(lets | set(child.names)))
+                yield from self._created(children(child), frozenset(lets | set(child.names)))
             elif not isinstance(child, _OF_THEIR_OWN):
                 for name in _written(child):
                     if name not in lets:
                         yield name
-                yield from self._created(_children(child), frozenset(lets))
+                yield from self._created(children(child), frozenset(lets))
 
     # ------------------------------------------------------------ the walk
 
@@ -367,7 +368,7 @@ class Scopes:
         if isinstance(node, nodes.Section) and node.name in block.bindings:
             self.names[id(node)] = block.bindings[node.name]
             block.bindings[node.name].values.append("any")
-        for child in _children(node):
+        for child in children(node):
             if isinstance(child, nodes.Block):
                 self.block(child, block, block.in_loop)
             elif isinstance(child, nodes.Node):
@@ -434,7 +435,7 @@ class Scopes:
             return (node.name in params or self.find(node.name, block) is not None) and not block.function.where
         if isinstance(node, nodes.Call):
             return is_library_call(node) and all(self._plain(arg.value, params, block) for arg in node.args)
-        return _is_pure_shape(node) and all(self._plain(child, params, block) for child in _children(node))
+        return _is_pure_shape(node) and all(self._plain(child, params, block) for child in children(node))
 
     def pure(self, node: Any) -> bool:
         """Whether evaluating the expression twice is the same as once: no effects, no assignments, no closures."""
@@ -446,7 +447,7 @@ class Scopes:
                 known = is_library_call(node) and self.names.get(id(node.function)) is None
                 known = known and all(self.pure(arg.value) for arg in node.args)
             else:
-                known = _is_pure_shape(node) and all(self.pure(child) for child in _children(node))
+                known = _is_pure_shape(node) and all(self.pure(child) for child in children(node))
             self._purity[id(node)] = known
         return known
 
@@ -649,13 +650,3 @@ def result_slot(phrase: nodes.VerbPhrase) -> nodes.Name | None:
         if isinstance(slot, nodes.SlotPrep) and slot.prep == _RESULT_NAMES.get(phrase.base):
             return slot.value if isinstance(slot.value, nodes.Name) else None
     return None
-
-
-def _children(node: Any) -> Iterator[Any]:
-    """The nodes directly below, in source order."""
-    for name in node.__struct_fields__:
-        value = getattr(node, name)
-        if isinstance(value, tuple):
-            yield from (child for child in value if isinstance(child, nodes.Node))
-        elif isinstance(value, nodes.Node):
-            yield value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from functools import lru_cache
 from importlib.resources import files
 
 import msgspec
@@ -59,11 +60,25 @@ def verb_base(word: str) -> str | None:
 
 def nearest(word: str, candidates: frozenset[str] | dict[str, Verb] | set[str]) -> str | None:
     """The candidate at an edit distance of at most two, the nearest first, then by the alphabet."""
-    size = len(word)
-    near = [candidate for candidate in candidates if -3 < len(candidate) - size < 3]
+    size, letters = len(word), _letters(word)
+    near = [
+        candidate
+        for candidate in candidates
+        if -3 < len(candidate) - size < 3 and (_letters(candidate) ^ letters).bit_count() <= 4
+    ]
     found = [(distance, candidate) for candidate in near if (distance := _distance(word, candidate)) <= 2]
     best = min(found, default=None)
     return best[1] if best is not None and best[0] + 1 < len(word) else None
+
+
+@lru_cache(maxsize=8192)
+def _letters(word: str) -> int:
+    """The letters of a word as bits. One edit changes at most two of them, so words that differ in more than four are
+    not near, whatever their order."""
+    found = 0
+    for letter in word:
+        found |= 1 << (ord(letter) & 63)
+    return found
 
 
 def _distance(left: str, right: str) -> int:
