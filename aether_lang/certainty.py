@@ -82,7 +82,8 @@ def _bound(module: nodes.Module) -> set[str] | None:
         if isinstance(node, _UNCERTAIN) or _foreign(node):
             return None
         names |= {name for name, _ in declared(node)} | set(assigned(node))
-        names |= {name for param in getattr(node, "params", ()) for name in (param.name, *param.names)}
+        if isinstance(node, nodes.Param):
+            names |= {node.name, *node.names}
         names |= set(getattr(node, "names", ()))
         work += children(node)
     return names

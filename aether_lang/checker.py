@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from . import nodes, not_yet
-from .declaration_checks import DeclarationChecks
+from .declaration_checks import DeclarationChecks, plain
 from .errors import AetherError, Diagnostic, Source, SyntaxProblem
 from .host import FUNCTIONS as HOST_FUNCTIONS
 from .jobs import CATCHABLE
@@ -135,6 +135,7 @@ class Checker(DeclarationChecks):
         """Binds what is declared in a block and, for the block of a function, all that is assigned in it."""
         for statement in body:
             for name, kind in declared(statement):
+                self._bound_twice(name, scope.kinds.get(name), kind, statement)
                 scope.kinds[name] = kind
         if not function:
             return
@@ -146,6 +147,12 @@ class Checker(DeclarationChecks):
                     scope.kinds[name] = "name"
             if type(node) not in _FUNCTIONS and type(node) is not nodes.TextPhrase:
                 work += children(node)
+
+    def _bound_twice(self, name: str, before: Any, now: Any, statement: nodes.Node) -> None:
+        """A handler is a function of its name as well; two handlers of one name are no mistake, both run."""
+        handlers = [isinstance(kind, nodes.Handler) for kind in (before, now)]
+        if before is not None and any(handlers) and not all(handlers):
+            self._note("AW208", f"'{name}' is a handler and bound to something else as well", statement.span)
 
     def _bind_members(self, top: Scope) -> None:
         """A function of a plugin block serves by its bare name while only one block has it."""
@@ -199,9 +206,13 @@ class Checker(DeclarationChecks):
             inner.kinds[part.name] = part
         for section in node.sections:
             inner.kinds[section.name] = "name"
+        if node.template is not None:
+            self._not_yet(node, "plugin templates")
+        zones = (plain(entry.value) for entry in node.fields if entry.key == "tz")
+        zone = next((zone for zone in zones if isinstance(zone, str)), "UTC")
         for entry in node.fields:
             inner.kinds.setdefault(entry.key, "name")
-            self._field(entry, node.kind)
+            self._field(entry, node.kind, zone)
         for statement in node.statements:
             inner.kinds.update(declared(statement))
         if node.template is not None and node.template.output is not None:
@@ -415,6 +426,7 @@ _METHODS: dict[type, Any] = {
     nodes.ExposeCommand: Checker._expose, nodes.Meta: Checker._meta, nodes.Policy: Checker._policy,
     nodes.Require: Checker._require, nodes.PluginContract: Checker._contract, nodes.Workflow: Checker._workflow,
     nodes.Parallel: Checker._parallel, nodes.Transaction: Checker._transaction, nodes.OnError: Checker._on_error,
+    nodes.Entry: Checker._entry, nodes.Item: Checker._item,
     nodes.Template: Checker._template, nodes.Manifest: Checker._manifest, nodes.ManifestStep: Checker._manifest_step,
 }  # fmt: skip
 _FUNCTIONS = frozenset({nodes.Function, nodes.Lambda, nodes.Handler, nodes.Command, nodes.Timer, nodes.Plugin})

@@ -11,9 +11,9 @@ import msgspec
 
 from .words import nearest as _nearest
 
-Origin = Literal["check", "run", "signature"]
-"""Where a code comes from: `check` the front end, on any text; `run` the log of a run; `signature` the first line of a
-script, as far as the policy cares."""
+Origin = Literal["check", "hub", "run", "signature"]
+"""Where a code comes from: `check` the front end, on any text; `hub` a check that a hub makes; `run` the log of a run;
+`signature` the first line of a script, as far as the policy cares."""
 
 
 class Code(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -33,7 +33,7 @@ def requirement(text: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     found = _REQUIREMENT.fullmatch(text)
     if found is None:
         raise RequirementText(f"'{text}' names nothing; write `name` or `name>=1.0,<2`")
-    terms = []
+    found_terms = []
     for part in found[2].split(",") if found[2].strip() else ():
         term = _TERM.fullmatch(part)
         if term is None:
@@ -41,8 +41,16 @@ def requirement(text: str) -> tuple[str, tuple[tuple[str, str], ...]]:
                 f"'{part.strip()}' is no version range; write one of == != >= <= > < ~= and a version"
             )
         version(term[2])
-        terms.append((term[1], term[2]))
-    return found[1], tuple(terms)
+        found_terms.append((term[1], term[2]))
+    return found[1], tuple(found_terms)
+
+
+def terms(text: str) -> tuple[tuple[str, str], ...]:
+    """The terms of a range such as `>=1.2,<2`; a version alone stands for `==`. Raises `RequirementText`."""
+    if text.strip()[:1] in "=!<>~":
+        return requirement("it" + text.strip())[1]
+    version(text)
+    return (("==", text.strip()),)
 
 
 def version(text: str) -> tuple[tuple[int, ...], bool, str]:
@@ -56,11 +64,11 @@ def version(text: str) -> tuple[tuple[int, ...], bool, str]:
     return tuple(numbers), found[2] is None, found[2] or ""
 
 
-def satisfies(installed: str, terms: tuple[tuple[str, str], ...]) -> bool:
+def satisfies(installed: str, wanted: tuple[tuple[str, str], ...]) -> bool:
     """Does an installed version lie in the range? `~=` wants at least that version and the same numbers but for the
     last. Raises `RequirementText`."""
     have = version(installed)
-    for sign, text in terms:
+    for sign, text in wanted:
         want = version(text)
         if sign == "~=":
             given = text.strip().split(".")

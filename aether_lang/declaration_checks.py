@@ -6,9 +6,12 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import msgspec
+
 from . import nodes, not_yet
-from .contracts import MOST_LEVELS, RequirementText, requirement, schema_faults, version
+from .contracts import MOST_LEVELS, RequirementText, requirement, schema_faults, terms
 from .data import dotted_word, key_span
+from .errors import Diagnostic, Source, SyntaxProblem
 from .jobs import CATCHABLE
 from .reach import CAPABILITIES
 from .schedules import ScheduleError, parse_schedule
@@ -115,7 +118,7 @@ class DeclarationChecks:
     def _meta(self, node: nodes.Meta, scope: Any, loop: bool) -> None:
         for entry in node.entries:
             if entry.key == "schedule":
-                self._scheduled(entry)
+                self._scheduled(entry, "UTC")
             if entry.key in ("schedule", "seed"):
                 self._not_yet(entry, f"`{entry.key}:` of `meta`")
             elif entry.key not in META_KEYS:
@@ -176,7 +179,7 @@ class DeclarationChecks:
             return f"`{entry.key}` of a contract is known before the script runs"
         if entry.key == "version":
             try:
-                version(value if isinstance(value, str) else str(value))
+                terms(str(value))
             except RequirementText as error:
                 return str(error)
         elif entry.key in ("input_schema", "output_schema"):
@@ -249,7 +252,23 @@ class DeclarationChecks:
         guard = node.trigger.guard if node.trigger is not None else None
         silence = node.feedback.no_response if node.feedback is not None else None
         self._push([*node.actions, *(part for part in (guard, silence) if part is not None)], scope, False)
-        self._not_yet(node, "plugin templates")
+
+    def _entry(self, node: nodes.Entry, scope: Any, loop: bool) -> None:
+        """Data: its values, but no items, which are not run where data stands."""
+        found: list[Any] = [] if node.value is None else [node.value]
+        work = list(reversed(node.body.body)) if node.body is not None else []
+        while work:
+            part = work.pop()
+            if not isinstance(part, nodes.Item):
+                found.append(part)
+                continue
+            work += reversed(part.body.body if part.body is not None else ())
+            work += [part.content] if part.content is not None else []
+        self._push(found, scope, loop)
+
+    def _item(self, node: nodes.Item, scope: Any, loop: bool) -> None:
+        self._not_yet(node, "items among statements")
+        self._push([part for part in (node.content, node.body) if part is not None], scope, loop)
 
     def _manifest(self, node: nodes.Manifest, scope: Any, loop: bool) -> None:
         self._push(node.steps, scope, loop)
@@ -266,12 +285,12 @@ class DeclarationChecks:
 
     # ------------------------------------------------------------ fields of plugins and header lines
 
-    def _field(self, entry: nodes.Entry, kind: str) -> None:
+    def _field(self, entry: nodes.Entry, kind: str, zone: str) -> None:
         value: Any = entry.value
         if value is None:
             return
         if entry.key == "schedule":
-            self._scheduled(entry)
+            self._scheduled(entry, zone)
         elif entry.key == "memory_access":
             if plain(value) not in _MEMORY_ACCESS:
                 self._note("AE403", "`memory_access` is one of " + ", ".join(_MEMORY_ACCESS), value.span)
@@ -285,14 +304,14 @@ class DeclarationChecks:
         elif entry.key == "persist" and isinstance(value, nodes.Bool) and value.value:
             self._not_yet(entry, "`persist: true`")
 
-    def _scheduled(self, entry: nodes.Entry) -> None:
+    def _scheduled(self, entry: nodes.Entry, zone: str) -> None:
         text = schedule_text(entry.value)
         if text is not None and entry.value is not None:
-            self._schedule(text, entry.value.span)
+            self._schedule(text, entry.value.span, zone)
 
-    def _schedule(self, text: str | float, span: nodes.Span) -> None:
+    def _schedule(self, text: str | float, span: nodes.Span, zone: str = "UTC") -> None:
         try:
-            parse_schedule(text)
+            parse_schedule(text, zone)
         except ScheduleError as error:
             self._note("AE401", str(error), span)
 
@@ -302,6 +321,32 @@ class DeclarationChecks:
 
 
 _GIVEN = nodes.Arg(nodes.Span(1, 1, 1, 1, 0, 0), nodes.Null(nodes.Span(1, 1, 1, 1, 0, 0)))
+
+
+class Contract(msgspec.Struct, frozen=True):
+    """The version of a plugin that a script is written for, and the finding to give where another is installed: its
+    message is left to whoever knows what is installed."""
+
+    id: str
+    version: str
+    finding: Diagnostic
+
+
+def contracts(module: nodes.Module) -> list[Contract]:
+    """The contracts of a script that name a plugin and its version."""
+    source = Source(module.source, module.name)
+    found = []
+    for node in module.body:
+        if not isinstance(node, nodes.PluginContract):
+            continue
+        entries = {entry.key: entry for entry in node.entries}
+        id = node.name if "id" not in entries else plain(entries["id"].value)
+        wanted = entries.get("version")
+        if wanted is not None and wanted.value is not None and isinstance(id, str):
+            place = wanted.value.span
+            problem = SyntaxProblem("AE410", "", place.start, place.end, kind="check")
+            found.append(Contract(id, str(plain(wanted.value)), source.diagnose(problem)))
+    return found
 
 
 def schedule_text(value: Any) -> str | float | None:
@@ -326,4 +371,4 @@ def _head(node: nodes.Node) -> nodes.Span:
     return nodes.Span(span.line, span.column, span.line, span.column + 1, span.start, span.start + 1)
 
 
-__all__ = ["DeclarationChecks", "plain", "schedule_text"]
+__all__ = ["Contract", "DeclarationChecks", "contracts", "plain", "schedule_text"]

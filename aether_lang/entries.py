@@ -406,6 +406,8 @@ class EntryBuilder(ExpressionBuilder):
         content = c[1] if len(c) > 1 and c[1] is not block else None
         if type(content) is nodes.Entry and block is None and content.value is not None and content.body is not None:
             block, content = content.body, msgspec.structs.replace(content, body=None)
+        if token.data in DATA and type(content) is nodes.ExprStmt:
+            content = nodes.ExprStmt(content.span, symbolic(content.value))
         last = block or content or token
         number = int(token.text) if token.text.isdecimal() and len(token.text) < 10 else None
         code = number is not None and token.data in ("code", "declaration")

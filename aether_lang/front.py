@@ -9,32 +9,42 @@ import msgspec
 from .certainty import certain
 from .checker import capabilities, check
 from .compiler import compile_module
+from .declaration_checks import contracts
 from .errors import AetherError, Diagnostic
 from .parser import parse_with_warnings
 from .runtime import Compiled
 from .scanner import Limits
 
+MOST_FINDINGS: Final = 200
+"""Findings on one script that are handed on: errors before warnings, warnings before notes on style."""
 _OF_SOURCE: Final = frozenset({"source_kb", "brackets", "blocks"})
 
 
 def compiled(source: str | bytes, name: str, limits: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """`{ok, diagnostics}`, with `ok` true also `code`, `meta`, `capabilities`, and of those the `certain` ones. Of
-    `limits` those of the source count here (18.1): `source_kb`, `brackets`, `blocks`; the others are those of a run."""
+    """`{ok, diagnostics}`; where nothing is wrong also `capabilities`, of those the `certain` ones, and the `contracts`
+    with plugins; with `ok` true also `code` and `meta`. Of `limits` those of the source count here (18.1):
+    `source_kb`, `brackets`, `blocks`; the others are those of a run."""
     bounds = Limits(**{key: value for key, value in (limits or {}).items() if key in _OF_SOURCE})
     findings: list[Diagnostic] = []
+    found: dict[str, Any] = {}
     try:
         module, warnings = parse_with_warnings(source, name, bounds)
-        findings = sorted([*warnings, *check(module)], key=lambda found: (found.line, found.column))
-        if all(found.is_warning for found in findings):
-            code = compile_module(module)
-            return {
-                "ok": True,
-                "code": code,
-                "meta": Compiled(code).meta,
+        findings = sorted([*warnings, *check(module)], key=lambda one: (one.line, one.column))
+        if all(one.is_warning for one in findings):
+            found = {
                 "capabilities": capabilities(module),
                 "certain": msgspec.to_builtins(certain(module)),
-                "diagnostics": msgspec.to_builtins(findings),
+                "contracts": msgspec.to_builtins(contracts(module)),
             }
+            code = compile_module(module)
+            found |= {"code": code, "meta": Compiled(code).meta}
     except AetherError as error:
         findings = [*findings, *error.diagnostics]
-    return {"ok": False, "diagnostics": msgspec.to_builtins(findings)}
+    return {"ok": "code" in found, "diagnostics": _handed_on(findings), **found}
+
+
+def _handed_on(findings: list[Diagnostic]) -> Any:
+    if len(findings) > MOST_FINDINGS:
+        gravest = sorted(findings, key=lambda found: (found.is_warning, found.is_style))[:MOST_FINDINGS]
+        findings = sorted(gravest, key=lambda found: (found.line, found.column))
+    return msgspec.to_builtins(findings)

@@ -144,12 +144,22 @@ class Heads(LineWriter):
         if line.kind not in ("try", "catch"):
             raise self._lonely(tokens[0])
         if word == "finally":
+            self._cost_of_finally(line)
             line.kind = "finally"
             line.out.append(tokens[0].retyped("FINALLY"))
             return 1 + self._head(line, tokens[1:], "finally")
         line.kind = "catch"
         line.out.append(tokens[0].retyped("CATCH"))
         return 1 + self._catch(line, tokens[1:])
+
+    def _cost_of_finally(self, line: Line) -> None:
+        """The bodies of `try` and `catch` each nest one block more where a `finally` follows (section 18.1)."""
+        part: Line | None = line
+        while part is not None:
+            for token in part.out:
+                if token.type == "BLOCK":
+                    token.data.cost += 1
+            part = part.previous if part.joins else None
 
     def _catch(self, line: Line, tokens: list[Token]) -> int:
         """`(e)`, `Type as e`, or nothing, then the block."""

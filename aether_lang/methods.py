@@ -182,6 +182,7 @@ def list_reverse(rt: Room, xs: list[Any]) -> list[Any]:
 
 
 def _cut(rt: Room, xs: Any, a: Any = None, b: Any = None) -> Any:
+    """The part from index a up to b, which is left out; negative ones count from the end."""
     return rt.listed(part(xs, a, b)) if type(xs) is list else part(xs, a, b)
 
 
@@ -246,6 +247,7 @@ def join(rt: Room, xs: list[Any], sep: Any = "") -> str:
 
 
 def _includes(rt: Room, container: Any, x: Any) -> bool:
+    """Whether it holds x."""
     if type(container) is list or type(container) is str:
         rt.worked(len(container))
     if type(container) is list:

@@ -77,6 +77,10 @@ def _note(facts: Facts, node: nodes.Node, text: str, following: dict[int, int]) 
             facts.texts[start] = start + len(node.text)
         case nodes.Text(raw=True):
             _note_text(facts, node, text, following)
+        case nodes.Text(value=value):
+            # A call in a manifest, which `manifest()` shows as text; no quotes stand there, and no key or operator.
+            if not value.isidentifier() and any(map(str.isalnum, value)) and text.startswith(value, start):
+                facts.texts.setdefault(start, start + len(value))
         case nodes.Timer():
             facts.texts[start] = start + len(node.text)
         case nodes.Item():

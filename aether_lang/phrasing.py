@@ -148,7 +148,7 @@ class Phrasing(Heads):
     def _verb(self, line: Line, tokens: list[Token], base: str) -> None:
         first = tokens[0]
         payload = base == first.text and VERBS[base].payload
-        line.kind = "payload" if payload else "verb"
+        line.kind = "payload" if payload else "goal" if base in ("goal", "simulate") else "verb"
         rest = tokens[1:]
         block = rest[-1] if rest and rest[-1].type == "BLOCK" and (len(rest) == 1 or rest[-2].type != "=>") else None
         if block is not None:

@@ -18,11 +18,12 @@ _HEADS = frozenset(
     {"if", "else", "for", "while", "when", "every", "try", "catch", "finally", "match", "case", "function", "handler"}
 )
 _CODE = frozenset({"code", "declaration"})
+_RUN = frozenset({"code", "command"})
 _FUNCTION_WORDS = frozenset({"fn", "function", "def", "define"})
 _CONSTANTS = {"True": "true", "False": "false", "None": "null", "none": "null", "undefined": "null"}
 _WORDS = {"&&": "and", "||": "or", "AND": "and", "OR": "or", "NOT": "not"}
 _PRIORITIES = frozenset({"low", "medium", "normal", "high", "urgent", "critical"})
-_TYPE_MARK_BEHIND = frozenset({"=", "|", ",", ")", "]", ":", "BEGIN", "NL"})
+_TYPE_MARK_BEHIND = frozenset({"=", "|", ",", ")", "]", ":", "BEGIN", "FINISH", "NL"})
 
 
 class Piece:
@@ -105,6 +106,7 @@ class Piecemaker:
         self.brackets = [_Bracket("", -1)]
         self.before: Token | None = None
         self.line: Line | None = None
+        self.statement: Line | None = None
         self.carry = False  # the line break before a comma moves behind it
         self.raws = 0
         self.unnumbered: set[int] = set()
@@ -127,7 +129,7 @@ class Piecemaker:
                 continue
             else:
                 if fresh:
-                    self.line = lines[token.span.start]
+                    self.line = self.statement = lines[token.span.start]
                     self._keep_apart(token, at)
                     self.brackets[-1].questions = self.brackets[-1].lambdas = 0
                     self.before = None
@@ -325,8 +327,8 @@ class Piecemaker:
             self.brackets[-1].lambdas += 1
         elif role == "FOR" and behind == "each" and self.tokens[at + 2].type == "NAME":
             taken = 1 if self.tokens[at + 2].text == "in" else 2
-        self._put(text, token, True)
         last = self.tokens[at + taken - 1]
+        self._put(text, token, True).end = last.span.end
         self._end_of(last)
         return at + taken
 
@@ -388,5 +390,10 @@ class Piecemaker:
             self._put("|", token, True, role="raw").data = data
             return
         self.raws += 1
+        statement = self.statement
+        keyed = statement is not None and (self.raws > 1 or statement.tokens[-1] is not token)
+        if statement is not None and keyed and statement.block.kind not in _RUN:
+            self._put(token.text, token, True)  # quoted, its keys would be a part of it
+            return
         bare = self.raws > 1 and data in _PRIORITIES and data not in self.facts.bound
         self._put(data if bare else quoted(data), token, True)

@@ -41,7 +41,7 @@ class Halt(BaseException):
 
 
 class LimitError(Halt):
-    """A limit of section 18.1 was passed; `data` is `{limit, value}`."""
+    """A limit was passed; `data` is `{limit, value}`."""
 
     type = "LimitError"
 

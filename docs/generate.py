@@ -21,6 +21,9 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
+import language_tables
+from tables import table
+
 from aether_lang import host, stdlib
 from aether_lang.codes import catalogue
 from aether_lang.errors import Diagnostic
@@ -41,18 +44,6 @@ from kernel.settings import KERNEL_SECTIONS
 from kernel.testing import CHECKS
 
 PART = re.compile(r"(<!-- (generated|quote): ([^ ]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
-
-
-def cell(text: str) -> str:
-    """Return text that cannot break a row of a table."""
-    return " ".join(text.split()).replace("|", "\\|")
-
-
-def table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
-    """Return a table of Markdown."""
-    lines = ["| " + " | ".join(head) + " |", "| " + " | ".join("---" for _ in head) + " |"]
-    lines += ["| " + " | ".join(cell(c) for c in row) + " |" for row in rows]
-    return "\n".join(lines) + "\n"
 
 
 def capabilities() -> str:
@@ -312,13 +303,14 @@ GENERATED: dict[str, Callable[[], str]] = {
     "authorisation": authorisation,
     "metrics": metrics,
     "http": http,
+    **language_tables.PARTS,
 }
 
 
 def quote(name: str) -> str:
     """Return a file of the checkout as a block of code."""
     path = ROOT / name
-    language = {".py": "python", ".aether": "aether", ".toml": "toml"}[path.suffix]
+    language = {".py": "python", ".aether": "aether", ".toml": "toml", ".lark": "lark"}[path.suffix]
     return f"```{language}\n{path.read_text().rstrip()}\n```\n"
 
 

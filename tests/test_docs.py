@@ -2,7 +2,6 @@
 
 import asyncio
 import configparser
-import io
 import json
 import os
 import re
@@ -17,8 +16,6 @@ import aiohttp
 import pytest
 from hub_process import AETHER, HubProcess, hub_process
 
-import aether_lang
-from aether_lang.host import LocalHost
 from hub.descriptors import needed_descriptors
 from hub.settings import HubSettings
 from kernel import VERSION, Context
@@ -127,11 +124,15 @@ async def test_the_readmes_script_commands_do_what_it_says(tmp_path: Path, need)
 
 async def test_the_verbs_shown_for_scripts_work(tmp_path: Path) -> None:
     shown = commands(ROOT / "docs" / "scripts.md", 1)
-    assert [command.split()[1] for command in shown] == ["check", "check", "run", "run", "jobs", "cancel"]
+    assert [command.split()[1] for command in shown] == [
+        "check", "check", "check", "explain", "run", "run", "jobs", "cancel"
+    ]  # fmt: skip
     async with hub_process(tmp_path / "home") as hub:
-        check, reach, run, by_name, jobs, cancel = shown
+        check, reach, folders, explain, run, by_name, jobs, cancel = shown
         assert "ok" in await shell(hub, check)
         assert "memory.write" in await shell(hub, reach)
+        assert ", 0 errors" in await shell(hub, folders)
+        assert (await shell(hub, explain)).startswith("AE113 (error): ")
         assert "completed" in await shell(hub, run)
         started = (await shell(hub, by_name)).split()
         assert started[1:] == ["running", "system/goal_autopilot.aether"]
@@ -223,27 +224,6 @@ def test_every_toml_example_is_toml() -> None:
         for kind, body in FENCE.findall(page.read_text()):
             if kind == "toml":
                 assert tomllib.loads(body)
-
-
-SHOWN = re.compile(r"^```(aether|aether-error)\n(.*?)^```\n\n```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-@pytest.mark.parametrize(
-    ("kind", "source", "said"), SHOWN.findall((ROOT / "docs" / "language.md").read_text()), ids=lambda part: ""
-)
-def test_every_script_of_the_language_page_says_what_stands_below_it(kind: str, source: str, said: str) -> None:
-    if kind == "aether-error":
-        with pytest.raises(aether_lang.AetherError, match=re.escape(said.strip())):
-            aether_lang.parse(source)
-        return
-    host = LocalHost(out=io.StringIO())
-    ended = aether_lang.run(aether_lang.compile(aether_lang.parse(source)), host)
-    assert (ended.state, host.lines) == ("completed", said.splitlines())
-
-
-def test_every_script_of_the_language_page_is_shown_with_what_it_says() -> None:
-    text = (ROOT / "docs" / "language.md").read_text()
-    assert len(SHOWN.findall(text)) == len(re.findall(r"^```aether", text, re.MULTILINE)) >= 7
 
 
 async def test_the_commands_of_the_http_page_are_answered_and_its_socket_says_what_it_says(

@@ -16,6 +16,7 @@ import msgspec
 from kernel import BadInput, Context, Plugin, Pool, ServiceUnavailable, needs
 
 from . import checking, commands, explaining, formatting, signing
+from .agreement import disagreements
 from .compiled import Compiled, Compiler, compile_program, fingerprint, run_program
 from .examination import look
 from .faults import failure_of_source
@@ -243,10 +244,11 @@ class Scripts:
             return {"ok": False, "name": name, "diagnostics": of_signature, "capabilities": [], "reach": []}
         limits = await limits_of(own.ctx, behalf(ctx), name)
         found: Compiled = await own.compiler.compile(source, name, limits)
+        unkept = await disagreements(own.ctx, found)
         return {
-            "ok": found.ok,
+            "ok": found.ok and not unkept,
             "name": name,
-            "diagnostics": [*of_signature, *found.diagnostics],
+            "diagnostics": [*of_signature, *found.diagnostics, *unkept],
             "capabilities": found.capabilities,
             "reach": [msgspec.to_builtins(one) for one in await reach(own.ctx, ctx, found, name, principal)],
         }

@@ -105,7 +105,7 @@ class _Findings:
             counts = [(self.files, "file"), (self.errors, "error"), (self.warnings, "warning")]
             self._terminal.print(", ".join(_counted(number, word) for number, word in counts))
         if self.notes and not self._style:
-            self._terminal.print(f"{_counted(self.notes, 'note')} on style; aether fmt mends them, --style shows them")
+            self._terminal.print(f"{_counted(self.notes, 'note')} on style; --style shows them, aether fmt mends most")
 
 
 def _counted(number: int, word: str) -> str:

@@ -39,7 +39,8 @@ class Compiled(msgspec.Struct, frozen=True):
     """What became of a source: `code` for a run worker where it is `ok`, and what was found either way.
 
     `capabilities` are those the script can reach, in the spelling of scripts; `certain` are those that every execution
-    uses which reaches the end, each with its first place; `hash` names the source.
+    uses which reaches the end, each with its first place; `contracts` the versions of plugins that it is written for;
+    `hash` names the source.
     """
 
     ok: bool
@@ -48,6 +49,7 @@ class Compiled(msgspec.Struct, frozen=True):
     capabilities: list[str] = []
     certain: list[Use] = []
     diagnostics: list[dict[str, Any]] = []
+    contracts: list[dict[str, Any]] = []
 
     @property
     def size(self) -> int:

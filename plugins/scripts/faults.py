@@ -161,5 +161,12 @@ def failure_of_source(diagnostics: list[dict[str, Any]], name: str) -> dict[str,
         "line": worst.get("line"),
         "column": worst.get("column"),
         "file": worst.get("file", name),
-        "diagnostics": diagnostics[:20],
+        "diagnostics": _gravest(diagnostics),
     }
+
+
+def _gravest(diagnostics: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return at most twenty in the order of their places, errors before warnings, without notes on style."""
+    told = [one for one in diagnostics if not str(one.get("code", "")).startswith("AS")]
+    order = sorted(range(len(told)), key=lambda n: not str(told[n].get("code", "")).startswith("AE"))
+    return [told[n] for n in sorted(order[:20])]

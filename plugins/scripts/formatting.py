@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import difflib
 import os
 import stat
@@ -159,10 +160,12 @@ def _written(path: Path, outcome: _Outcome) -> _Outcome:
     real = path.resolve()
     temporary = None
     try:
-        mode = stat.S_IMODE(real.stat().st_mode)
-        handle, temporary = tempfile.mkstemp(prefix=f".{real.name}.", dir=real.parent)
+        old = real.stat()
+        handle, temporary = tempfile.mkstemp(prefix=".aether-fmt-", dir=real.parent)
         with os.fdopen(handle, "wb") as target:
-            os.fchmod(target.fileno(), mode)
+            with contextlib.suppress(PermissionError):  # only root may give a file back to its owner
+                os.fchown(target.fileno(), old.st_uid, old.st_gid)
+            os.fchmod(target.fileno(), stat.S_IMODE(old.st_mode))
             target.write(outcome.after.encode())
             target.flush()
             os.fsync(target.fileno())

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 import aether_lang
 from aether_lang import codes, compile, parse, signatures
 from aether_lang.codes import Code, catalogue
+from aether_lang.formatter import format_script
 from aether_lang.front import compiled
 from aether_lang.host import LocalHost
 from aether_lang.program import run
@@ -84,6 +85,12 @@ def test_the_examples_of_signatures_are_judged_so(entry: Code) -> None:
         verdict = signatures.verify(data, "tea.aether", {"ops": signatures.public_text(key)})
         found = signatures.finding(verdict, mode, data.decode(), "tea.aether")
         assert (found and found.code) == expected
+
+
+@pytest.mark.parametrize("entry", [e for e in ENTRIES if e.severity == "style"], ids=lambda entry: entry.code)
+def test_the_formatter_mends_every_note_on_style_but_two_that_change_the_meaning(entry: Code) -> None:
+    left = {one.code for one in aether_lang.check(format_script(entry.wrong)) if one.is_style}
+    assert left == ({entry.code} if entry.code in ("AS117", "AS120") else set())
 
 
 def test_a_code_is_found_however_it_is_written_and_an_unknown_one_has_neighbours() -> None:

@@ -5,9 +5,10 @@ import random
 import re
 from pathlib import Path
 
-from aether_lang.front import compiled
+from aether_lang.front import MOST_FINDINGS, compiled
 from aether_lang.host import LocalHost
 from aether_lang.program import run
+from aether_lang.style import MOST_NOTES
 
 ROOT = Path(__file__).parents[2]
 PIECES = re.findall(
@@ -59,3 +60,18 @@ def test_altered_scripts_give_code_or_findings_and_their_runs_a_recorded_outcome
         ended = run(answer["code"], LocalHost(seed=1, sleep=lambda _: None, out=io.StringIO()), limits=LIMITS)
         assert ended.private is None, text
     assert ran > 20
+
+
+def test_of_very_many_findings_the_gravest_are_handed_on_in_the_order_of_their_places() -> None:
+    text = "".join(f"x = missing{n}\nlog 1 // {n}\n" for n in range(400)) + "break\n"
+    codes = [found["code"] for found in compiled(text, "t")["diagnostics"]]
+    assert len(codes) == MOST_FINDINGS
+    assert codes[-1] == "AE109"
+    assert set(codes[:-1]) == {"AW201"}
+
+
+def test_a_script_gets_at_most_fifty_notes_on_style_and_they_are_the_first() -> None:
+    found = compiled("if true\n  log 1 === 1 // x\nend\n" * 500, "t")["diagnostics"]
+    assert len(found) == MOST_NOTES
+    assert max(one["line"] for one in found) <= 3 * MOST_NOTES
+    assert {one["code"] for one in found} == {"AS110", "AS114", "AS123", "AS129"}

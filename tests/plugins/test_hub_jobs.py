@@ -160,6 +160,18 @@ async def test_a_source_is_checked_without_being_run(client: Client) -> None:
     assert "source" in (await client.ask("POST", "/api/scripts/check", {}, 400))["error"]
 
 
+async def test_a_contract_with_a_plugin_that_is_not_there_in_that_version_is_found(client: Client) -> None:
+    async def found(id: str, version: str) -> list[str]:
+        source = f'plugin_contract:\n  id: "{id}"\n  version: "{version}"\n'
+        answer = await client.ask("POST", "/api/scripts/check", {"source": source})
+        assert answer["ok"] is False
+        return [one["message"] for one in answer["diagnostics"] if one["code"] == "AE410"]
+
+    assert await found("scripts", ">=0") == []
+    assert "installed is" in (await found("scripts", ">=99"))[0]
+    assert "is not installed" in (await found("teapot", "1.0"))[0]
+
+
 async def test_our_own_operations_refuse_unknown_fields_and_the_documented_ones_ignore_them(client: Client) -> None:
     assert "sauce" in (await client.ask("POST", "/api/scripts/check", {"source": "1", "sauce": 1}, 400))["error"]
     await client.ask("POST", "/api/run", {"script": "demo", "args": {"a": 1, "b": 1}, "extra": 1}, 201)

@@ -89,7 +89,7 @@ def test_notes_on_style_are_counted_and_shown_when_asked_for(check: Check) -> No
     write(loose=LOOSE)
     lines = check("loose.aether").splitlines()
     assert lines[0] == "loose.aether: ok"
-    assert lines[-1].endswith("on style; aether fmt mends them, --style shows them")
+    assert lines[-1].endswith("on style; --style shows them, aether fmt mends most")
     assert "loose.aether:1:7: style: no colon behind `if`" in check("loose.aether", "--style")
     plain, styled = (json.loads(check("loose.aether", "--json", *more)) for more in ((), ("--style",)))
     assert plain["diagnostics"] == []
@@ -167,3 +167,13 @@ async def test_the_hub_checks_within_the_limits_of_whoever_asks(house: ScriptHou
         assert (await house.service("scripts").check(source=text))["ok"]
         found = await house.service("scripts", small).check(source=text)
         assert [one["code"] for one in found["diagnostics"]] == ["AE110"]
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_run_is_not_told_of_style(house: ScriptHouse) -> None:
+    found = await house.service("scripts").check(source=LOOSE)
+    assert {one["code"][:2] for one in found["diagnostics"]} == {"AS"}
+    row = await house.submit(LOOSE)
+    await house.ended(row)
+    told = await house.history(row, "job.log")
+    assert [entry["data"]["message"] for entry in told] == ["1"]

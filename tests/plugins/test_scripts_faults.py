@@ -208,6 +208,17 @@ def test_a_source_with_many_errors_keeps_the_first_twenty(faults: ModuleType) ->
     assert made["file"] == "t.aether"
 
 
+def test_among_many_findings_the_errors_are_kept_in_their_places_and_notes_on_style_are_left_out(
+    faults: ModuleType,
+) -> None:
+    found = [{"code": code, "message": str(n), "line": n} for n in range(1, 41) for code in ("AS129", "AW201")]
+    found += [{"code": "AE109", "message": "late", "line": 41}]
+    made = faults.failure_of_source(found, "t.aether")
+    assert made["message"] == "late"
+    assert [one["code"] for one in made["diagnostics"]] == ["AW201"] * 19 + ["AE109"]
+    assert [one["line"] for one in made["diagnostics"]] == [*range(1, 20), 41]
+
+
 def test_a_source_that_fails_without_a_finding_still_says_which(faults: ModuleType) -> None:
     made = faults.failure_of_source([], "t.aether")
     assert (made["message"], made["file"]) == ("t.aether cannot be compiled", "t.aether")

@@ -65,6 +65,12 @@ def test_the_mode_of_a_file_stays_and_nothing_else_is_left(fmt: Fmt) -> None:
     assert os.listdir() == ["run.aether"]
 
 
+def test_a_file_may_have_the_longest_name_there_is(fmt: Fmt) -> None:
+    path = script("a" * 248 + ".aether")
+    fmt(".")
+    assert path.read_bytes().decode() == NEAT
+
+
 def test_what_is_neat_already_is_not_touched(fmt: Fmt) -> None:
     path = script("neat.aether", NEAT)
     before = path.stat()
