@@ -120,7 +120,7 @@ class DeclarationChecks:
             if entry.key == "schedule":
                 self._scheduled(entry, "UTC")
             if entry.key in ("schedule", "seed"):
-                self._not_yet(entry, f"`{entry.key}:` of `meta`")
+                self._no_effect(entry, f"`{entry.key}:` of `meta`")
             elif entry.key not in META_KEYS:
                 self._unknown_key(entry, "meta", META_KEYS)
 
@@ -314,6 +314,10 @@ class DeclarationChecks:
             parse_schedule(text, zone)
         except ScheduleError as error:
             self._note("AE401", str(error), span)
+
+    def _no_effect(self, entry: nodes.Entry, what: str) -> None:
+        """Says that a run goes on without this."""
+        self._note("AW401", f"{what} is noted and has no effect yet", key_span(entry, entry.key))
 
     def _not_yet(self, node: nodes.Node, what: str) -> None:
         """Says that the compiler will refuse this: it is of the language, and this version cannot run it."""

@@ -75,6 +75,8 @@ class EntryBuilder(ExpressionBuilder):
         span = join(key.span, last.span)
         kind, _, item = key.data
         if key.text != "goal" or kind in DATA or kind == "declaration" or item:
+            if options:  # data has no keys behind a goal: the whole line is its text
+                title = nodes.Text(raw.span, self.source.text[raw.span.start : options[-1][1].span.end], True)
             entry = nodes.Entry(span, self.key_text(key), title, block)
             if kind == "code" and not item and key.type != "STRING" and key.text != "goal":
                 return nodes.Assign(span, nodes.Name(key.span, key.text), "=", title, None, None, True)
@@ -171,8 +173,8 @@ class EntryBuilder(ExpressionBuilder):
         if type(value) is nodes.TextPhrase or type(value) is nodes.VerbPhrase:
             first, *rest = value.slots
             keys = [slot for slot in rest if type(slot) is nodes.SlotKey]
-            options = {slot.key: slot.value for slot in keys}
             if type(first) is nodes.SlotExpr and len(keys) == len(rest) and type(value) is nodes.TextPhrase:
+                options = {slot.key: slot.value for slot in keys}
                 value = first.value
             else:
                 text = value.text

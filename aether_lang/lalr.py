@@ -93,13 +93,13 @@ class Run:
             states.append(table[states[-1]][name])
         return False
 
-    def unwind(self, terminal: str, opens: str, closes: str) -> None:
-        """Cuts the stacks back to the last state in which that terminal may come, which is not inside a block that was
-        closed already; `opens` and `closes` stand around blocks."""
+    def unwind(self, terminal: str) -> None:
+        """Cuts the stacks back to the last state in which that terminal may come, but not into a complete block."""
         table, states, values = self.machine.states, self.states, self.values
+        # A reduction that raised has already left the stacks.
         closed = 0
         while closed or terminal not in table[states[-1]]:
             states.pop()
             value = values.pop()
             if isinstance(value, Token):
-                closed += (value.type == closes) - (closed > 0 and value.type == opens)
+                closed += (value.type == "FINISH") - (closed > 0 and value.type == "BEGIN")

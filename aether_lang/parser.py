@@ -147,7 +147,7 @@ class _Grammar:
                 problems.append(problem)
             if len(problems) >= MOST_PROBLEMS or run.at >= len(tokens):
                 return ()
-            run.unwind("WHILE", "BEGIN", "FINISH")
+            run.unwind("WHILE")
             run.at = _behind_statement(tokens, run.at)
 
 

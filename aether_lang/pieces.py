@@ -222,7 +222,7 @@ class Piecemaker:
         if start in self.outline.comparisons:
             self.pieces[-1].text += " }"
         line = self.outline.last.get(start)
-        if line is None or line.kind not in _HEADS or token.type == "BLOCK":
+        if line is None or token.type == "BLOCK" or not (line.kind in _HEADS or self._simulates(line)):
             return
         if line.body is not None:
             if token.type != ":":
@@ -233,6 +233,11 @@ class Piecemaker:
                 self.pieces[-1].gap = True
             else:
                 self.pieces[-1].text += " {}"
+
+    def _simulates(self, line: Line) -> bool:
+        """`simulate x` is the one verb that heads its deeper lines as a control word does."""
+        word = line.tokens[line.tokens[0].type == "DASH" and len(line.tokens) > 1]
+        return word.text == "simulate" and self.outline.roles.get(word.span.start) == "VERB"
 
     def _stretch(self, token: Token, at: int, end: int) -> int:
         """A text that stays as it is, or becomes a string."""

@@ -233,9 +233,11 @@ class Printer:
             if passed.start < self.source_at:
                 continue  # inside a text
             if passed.kind == "text":
-                # What follows ends the text, too; at the end of the file only a bar keeps its blank lines.
+                # What follows ends the text, too; only a bar keeps blank lines at the end of the file, and deeper lines
+                # that belong to the entry out of it.
                 last = self.text[passed.start : passed.end].removesuffix("\n").rpartition("\n")[2].strip()
-                self.closed = last == "|" or (piece is None and not last)
+                deeper = piece is not None and piece.line is not None and piece.line.previous is None
+                self.closed = last == "|" or deeper or (piece is None and not last)
                 self.source_at = passed.end - (self.text[passed.end - 1 : passed.end] == "\n")
                 continue
             comment = self.text[passed.start : passed.end].rstrip()

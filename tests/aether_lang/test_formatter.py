@@ -68,6 +68,7 @@ def plain(comment: str) -> str:
     ("before", "after"),
     [
         ("if a\n  b()", "if a:\n  b()\n"),
+        ("simulate load for 24h\n  b()\nthink about x\n  c()", "simulate load for 24h:\n  b()\nthink about x\n  c()\n"),
         ("while a\n  b()\nend", "while a:\n  b()\n"),
         ("define f(a)\n  b()\nend", "fn f(a):\n  b()\n"),
         ("try\n  a()\ncatch e\n  b()\nfinally\n  c()", "try:\n  a()\ncatch e:\n  b()\nfinally:\n  c()\n"),
