@@ -270,8 +270,7 @@ class _Scanner:
             before = statement[-2]
             if last.text not in ("in", "is", "not"):
                 return before.type not in (".", "?.")
-            fits = before.text == "is" if last.text == "not" else before.type in ENDS or before.text == "not"
-            if fits and not self._in_phrase():
+            if before.text == "is" if last.text == "not" else before.type in ENDS or before.text == "not":
                 return True
         if kind == "op":
             return _SYNONYMS.get(text, text) in _CONTINUED_BY and last.type != ":"

@@ -167,7 +167,7 @@ class Data(Statements):
             name = self.plain_name()
             piece = Piece(name, nodes.Name(AT, name))
         self.role = saved
-        return Stated(dash + piece.text, nodes.Item(AT, nodes.ExprStmt(AT, piece.node)), False)
+        return Stated(dash + piece.text, nodes.Item(AT, nodes.ExprStmt(AT, symbolic(piece.node))), False)
 
     def _item_prose(self, dash: str) -> Stated:
         self.flat += 1
