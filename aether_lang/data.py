@@ -11,6 +11,7 @@ from . import nodes
 from .errors import SyntaxProblem
 
 _CAPABILITY_KEYS = frozenset({"capabilities", "requires", "permissions"})
+_HEADS = frozenset({"if", "for", "while", "when", "every", "match"})
 _VALUES = frozenset(nodes.EntryValue.__args__)  # type: ignore[attr-defined]
 
 
@@ -100,9 +101,11 @@ def _children(node: Any) -> list[Any]:
         )  # fmt: skip
     for child in children:
         if type(child) not in (nodes.Entry, nodes.Item, nodes.Section):
+            key = getattr(node, "key", None)
+            hint = f"`{key}:` is a key; as the head of a block write `{key} ..:`" if key in _HEADS else None
             raise SyntaxProblem(
                 "AE125", "only entries and items stand in data", child.span.start, child.span.end,
-                expected=("key: value", "- item"),
+                expected=("key: value", "- item"), suggestion=hint,
             )  # fmt: skip
     return children
 

@@ -48,6 +48,9 @@ def explain(source: Source, token: Token, expected: set[str], earlier: list[Toke
         return SyntaxProblem("AE111", message, start, end, expected=names)
     if kind == "ASSIGN":
         return _assignment(token, earlier, names)
+    if kind == "ARROW" and before is not None and before.type in ("NAME", "RPAR"):
+        message = f"'{token.text}' cannot stand here"
+        return SyntaxProblem("AE106", message, start, end, expected=names, suggestion="a function is written x => ..")
     code, message = _message(token, expected, names, before)
     return SyntaxProblem(code, message, start, end, expected=names, suggestion=_hint(source, token, before))
 

@@ -42,6 +42,7 @@ _CHARACTERS = {
     "`": 'strings stand in quotes: "a {b}"',
     "\\": "a backslash joins lines, at the end of one only",
 }
+_FIRST_LINE = re.compile(r"#![^\n]*\b(sh|bash|dash|zsh|ksh|python[0-9.]*)\b")
 _PYTHON_LINE = re.compile(r"[ \t]*(?:self\.|import\s+\w+(?:\.\w+)*\s*(?:,|\s+as\b)|async\s+def\b|@\w)", re.A)
 
 
@@ -69,6 +70,12 @@ def opens_body(token: Token) -> bool:
 def line_hint(line: str) -> str | None:
     """The language a whole line seems to be written in, for a line that could not be read."""
     return PYTHON if _PYTHON_LINE.match(line) else None
+
+
+def first_line_hint(text: str) -> str | None:
+    """The language that the first line names, for a script with mistakes: `#!/bin/bash`."""
+    found = _FIRST_LINE.match(text)
+    return None if found is None else PYTHON if found[1].startswith("python") else SHELL
 
 
 def character_hint(text: str, at: int) -> str | None:

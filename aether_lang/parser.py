@@ -11,6 +11,7 @@ from . import nodes, style
 from .builder import Builder
 from .errors import AetherError, Diagnostic, Source, SyntaxProblem
 from .expectations import explain
+from .foreign import first_line_hint
 from .lalr import Machine, Run, Unexpected
 from .layout import Block, lay_out
 from .nodes import Span
@@ -78,6 +79,7 @@ def _read(source: Source, limits: Limits) -> Reading:
         problems.append(problem)
     if problems:
         problems.sort(key=lambda problem: problem.start)
+        problems[0].suggestion = first_line_hint(source.text) or problems[0].suggestion
         raise AetherError([source.diagnose(problem) for problem in problems[:MOST_PROBLEMS]])
     warnings = style.bounded(warnings + style.notes(source, tokens, shaped))
     end_line, end_column = source.position(len(source.text))

@@ -747,9 +747,30 @@ class _Scanner:
             raise SyntaxProblem(
                 "AE103", f"'{opener.text}' was never closed", opener.span.start, opener.span.end,
                 expected=(f"'{wanted}'",), suggestion=f"the {what} that starts here reaches the end of the file",
+                related=self._crooked(opener),
             )  # fmt: skip
         if not self.embedded and self.tokens and self.tokens[-1].type != "NL":
             self._end_statement()
+
+    def _crooked(self, opener: Token) -> tuple[tuple[int, str], ...]:
+        """The first bracket behind that one to be closed on a line of another indentation: it may be the one that was
+        not closed, and have taken the closing of the others."""
+        found: Token | None = None
+        for token in self.tokens:
+            close = token.close
+            if token.span.start <= opener.span.start or close is None or close.span.line == token.span.line:
+                continue
+            earlier = found is None or found.close is None or close.span.start < found.close.span.start
+            if earlier and close.first and close.indent != self._indent_of_line(token):
+                found = token
+        if found is None or found.close is None:
+            return ()
+        message = f"'{found.text}' is closed in line {found.close.span.line}, which is indented otherwise"
+        return ((found.span.start, message),)
+
+    def _indent_of_line(self, token: Token) -> int:
+        line = self.source.line_text(token.span.line)
+        return _width(line[: len(line) - len(line.lstrip(" \t"))])
 
 
 def check_characters(source: Source, limits: Limits) -> None:

@@ -152,6 +152,12 @@ class Shaper(Declaring):
 
     def _statement(self, line: Line, tokens: list[Token], item: bool) -> None:
         first = tokens[0]
+        if line.block.kind == "match" and first.text not in ("case", "default"):
+            hint = "write `case` before the value" if any(token.type == "=>" for token in tokens) else None
+            raise self._error(
+                "AE116", "only `case` and `default` stand in a match", first, expected=("case", "default"),
+                suggestion="write `default:`" if first.text == "else" else hint,
+            )  # fmt: skip
         if first.type == "NAME":
             second = tokens[1] if len(tokens) > 1 else None
             handler = _BY_WORD.get(first.text)

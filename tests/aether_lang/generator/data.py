@@ -56,7 +56,7 @@ class Data(Statements):
                 ("entry: items below", 8, lambda: self._listed(key, colon, node, place, depth)),
                 (
                     "entry: value and entries below",
-                    0 if depth else 3,
+                    0 if depth else 12,
                     lambda: self._both(key, colon, node, place, depth),
                 ),
             )
