@@ -362,3 +362,9 @@ def test_scripts_with_blanks_and_comments_anywhere_keep_their_meaning() -> None:
         if parses(text):
             tried += 1
             formatted(text)
+
+
+def test_the_scripts_that_are_shipped_are_in_the_one_style() -> None:
+    shipped = [*ROOT.glob("examples/*.aether"), *ROOT.glob("scripts/**/*.aether")]
+    assert len(shipped) > 10
+    assert [path.name for path in shipped if format_script(path.read_text()) != path.read_text()] == []
