@@ -268,9 +268,12 @@ class _Scanner:
             return True
         if last.type == "NAME" and last.text in _WORD_OPERATORS and len(statement) > 1 + (last.text == "in"):
             before = statement[-2]
-            if last.text not in ("in", "is", "not"):
-                return before.type not in (".", "?.")
-            if before.text == "is" if last.text == "not" else before.type in ENDS or before.text == "not":
+            operator = before.type not in (".", "?.")
+            if last.text == "not":
+                operator = before.text == "is"
+            elif last.text in ("in", "is"):
+                operator = operator and (before.type in ENDS or before.text == "not")
+            if operator:
                 return True
         if kind == "op":
             return _SYNONYMS.get(text, text) in _CONTINUED_BY and last.type != ":"
@@ -367,7 +370,8 @@ class _Scanner:
     def _in_signature(self) -> bool:
         """Is the statement the head of a function, where a `?` belongs to a type?"""
         statement = self.frames[-1].statement
-        return bool(statement) and statement[0].text in _HEADERS and statement[-2].type not in ("as", "?")
+        named = len(statement) > 2 and statement[2].text == "as"  # `define X as a ? b : c`
+        return bool(statement) and statement[0].text in _HEADERS and not named and statement[-2].type != "?"
 
     # ------------------------------------------------------------ words
 
@@ -674,7 +678,7 @@ class _Scanner:
             decided = self._word_before_brace(statement, first, last)
             if decided is not None:
                 return decided
-        if last.type == "?" and (first.text in _HEADERS or any(token.type == "->" for token in statement)):
+        if last.type == "?" and first.text in _HEADERS and any(token.type == "->" for token in statement):
             return True  # `fn f() -> str? {`
         return self._ends_operand(last)
 

@@ -324,7 +324,8 @@ class Statements(Phrases):
         verb = self.one(("log", "recall", "optimize", "suggest", "publish"))
         value = self._entry_expression()
         slots: tuple[nodes.Slot, ...] = (nodes.SlotExpr(AT, symbolic(value.node)),)
-        text = value.text
+        # Behind a verb `in` and its like are prepositions, outside of brackets.
+        text = f"({value.text})" if " in" in value.text else value.text
         if self.chance(0.4):
             text, slots = self.slots(3, first=False, guards=False, arrows=False)
             head = self.name()
