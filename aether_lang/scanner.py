@@ -250,10 +250,12 @@ class _Scanner:
     def _end_statement(self) -> None:
         frame = self.frames[-1]
         self.tokens.append(Token("NL", "", self._span(self.at, self.at)))
-        if self.at - self.line_start <= frame.match_indent:
+        column = self.at - self.line_start
+        if column <= frame.match_indent:
             frame.match_indent = -1
-        if len(frame.statement) > 1 and frame.statement[0].text == "match" and frame.statement[0].first:
-            frame.match_indent = frame.statement[0].indent
+        head = frame.statement[0] if len(frame.statement) > 1 else None
+        if head is not None and head.text == "match" and head.first and column > head.indent:
+            frame.match_indent = head.indent
         frame.case = False
         frame.statement = []
         frame.questions = 0
