@@ -260,7 +260,11 @@ class Refiner:
     def _has_else(self, at: int) -> bool:
         if self.last_else is None:
             places = [
-                i for i in top_level(self.tokens) if self.tokens[i].text == "else" and self.tokens[i].type == "NAME"
+                i
+                for i in top_level(self.tokens)
+                if self.tokens[i].text == "else"
+                and self.tokens[i].type == "NAME"
+                and (not i or self.tokens[i - 1].type not in (".", "?."))
             ]
             self.last_else = max(places, default=-1)
         return self.last_else > at
