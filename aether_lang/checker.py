@@ -224,7 +224,7 @@ class Checker(DeclarationChecks):
         self._push([part for part in children(node) if part not in words], inner, False)
 
     def _header_flag(self, node: nodes.HeaderFlag, scope: Scope, loop: bool) -> None:
-        if node.key in _FLAGS_NOT_YET and _plain_text(node.value) != "off":
+        if node.key in _FLAGS_NOT_YET and plain(node.value) != "off":
             self._note("AW401", f"`{node.key}:` is noted and has no effect yet", node.span)
         self._push(tuple(children(node)), scope, loop)
 
@@ -479,19 +479,6 @@ def assigned(node: Any) -> Iterator[str]:
         target = next((s.value for s in node.slots if isinstance(s, nodes.SlotPrep) and s.prep == word), None)
     if isinstance(target, nodes.Name):
         yield target.name
-
-
-def _plain_text(value: Any) -> str | None:
-    if isinstance(value, nodes.Text):
-        return value.value
-    if isinstance(value, nodes.Number):
-        return value.text if value.unit else str(value.value)
-    if isinstance(value, nodes.Name):
-        return value.name
-    if isinstance(value, nodes.Field):
-        inner = _plain_text(value.value)
-        return f"{inner}.{value.name}" if inner is not None else None
-    return None
 
 
 __all__ = ["capabilities", "check"]

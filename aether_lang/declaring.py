@@ -6,10 +6,9 @@ from .intents import INTENT_BLOCKS
 from .layout import DATA, Line
 from .phrasing import Phrasing
 from .refine import first_juxtaposition, top_level
-from .tokens import LITERALS, Token
-from .words import PREPOSITIONS, SECTIONS, VERBS, verb_base
+from .tokens import JOINING, LITERALS, KeyPlace, Token
+from .words import GUARDS, PREPOSITIONS, SECTIONS, VERBS, verb_base
 
-_LITERALS = frozenset({"NUMBER", "UNITNUM", "PERCENT", "STRING", "REGEX", "VAR", "PATH", "TEMPLATE", "CLOCK", "WORD"})
 _COMPARISONS = frozenset({"==", "!=", "<", ">", "<=", ">="})
 _FUNCTION_WORDS = frozenset({"fn", "function", "def", "define"})
 _KEYED_HEADS = frozenset({"policy", "meta", "require"})
@@ -43,13 +42,13 @@ class Declaring(Phrasing):
         if second.type in ("-", "!", "~", "["):
             return second.blank and len(tokens) > 2 and (second.type == "[" or not tokens[2].blank)
         if second.type == "NAME":
-            return second.text not in ("and", "or", "in", "is", "if", "unless", "when", "where")
-        return second.type in _LITERALS or second.type in ("(", "{")
+            return second.text not in JOINING and second.text not in GUARDS
+        return second.type in LITERALS or second.type in ("(", "{")
 
     def _await(self, line: Line, tokens: list[Token], second: Token | None, item: bool) -> bool:
         if second is not None and second.type == "[" and second.blank:
             raise self._error("AE119", "`await` stands before names", second, expected=("await a, b",))
-        if second is None or second.type not in ("NAME", "VAR") or second.text in ("and", "or", "in", "is", "if"):
+        if second is None or second.type not in ("NAME", "VAR") or second.text in JOINING:
             return False
         line.kind = "await"
         line.out.append(tokens[0].retyped("AWAITS"))
@@ -136,7 +135,7 @@ class Declaring(Phrasing):
                 return self._export_list(line, tokens)
             if len(tokens) > 2 and tokens[1].text in _FUNCTION_WORDS and tokens[2].type == "NAME":
                 at = 2
-            elif len(tokens) > 2 and tokens[1].type == "NAME" and tokens[2].type in (*_LITERALS, "NAME"):
+            elif len(tokens) > 2 and tokens[1].type == "NAME" and tokens[2].type in (*LITERALS, "NAME"):
                 raise self._error(
                     "AE121", "`export` takes a function or a list of names", tokens[1],
                     expected=("export f(..)", "export { a, b }"),
@@ -237,7 +236,6 @@ class Declaring(Phrasing):
         value = tokens[2:]
         if not item and kind in ("code", "declaration") and self._handler_entry(line, tokens):
             return
-        context = (kind, line.block.top, item)
         line.kind = self._entry_kind(line, key, value, item)
         equals = next((at for at in top_level(value) if value[at].type == "="), None)
         if equals and self._is_type(key, value[:equals]):
@@ -247,9 +245,9 @@ class Declaring(Phrasing):
             line.out.append(value[equals].retyped("ASSIGN"))
             self._value(line, value[equals + 1 :], prose=False, behind=value[equals])
             return
-        line.out.append(key.retyped("KEY", context))
+        line.out.append(key.retyped("KEY", KeyPlace(kind, item)))
         if key.text in _KEYED_HEADS and len(value) > 2 and value[0].type == "NAME" and value[1].type == ":":
-            line.out.append(value[0].retyped("KEY", ("data", False, False)))
+            line.out.append(value[0].retyped("KEY", KeyPlace("data", False)))
             value = value[2:]
         if not value:
             return

@@ -41,7 +41,7 @@ class EntryBuilder(ExpressionBuilder):
             value = nodes.TextPhrase(value.span, value.slots, self.source.text[value.span.start : value.span.end])
         last = block or value or key
         span = join(key.span, last.span)
-        kind, _, item = key.data
+        kind, item = key.data
         if key.text in _PROSE_KEYS and type(value) is nodes.VerbPhrase and kind not in ("code", "command"):
             value = nodes.TextPhrase(value.span, value.slots, self.source.text[value.span.start : value.span.end])
         if type(value) is nodes.TextPhrase and (kind in DATA or kind == "declaration"):
@@ -73,7 +73,7 @@ class EntryBuilder(ExpressionBuilder):
         title = nodes.Text(raw.span, raw.data, True)
         last = block or (options[-1][1] if options else raw)
         span = join(key.span, last.span)
-        kind, _, item = key.data
+        kind, item = key.data
         if key.text != "goal" or kind in DATA or kind == "declaration" or item:
             if options:  # data has no keys behind a goal: the whole line is its text
                 title = nodes.Text(raw.span, self.source.text[raw.span.start : options[-1][1].span.end], True)

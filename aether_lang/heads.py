@@ -7,9 +7,7 @@ from .foreign import foreign, instead, opens_body
 from .layout import DATA, Block, Line
 from .lines import LineWriter
 from .refine import Refiner, first_juxtaposition, has_juxtaposition, top_level
-from .tokens import AFTER_OPERAND, TRIES, Token
-
-_LITERALS = frozenset({"NUMBER", "UNITNUM", "PERCENT", "STRING", "REGEX", "VAR", "PATH", "TEMPLATE", "CLOCK", "WORD"})
+from .tokens import AFTER_OPERAND, JOINING, LITERALS, TRIES, Token
 
 
 class Heads(LineWriter):
@@ -308,13 +306,13 @@ class Heads(LineWriter):
             if line.block.kind == "match":
                 return self._case(line, tokens)
             named = second is not None and second.type == "NAME" and second.text not in AFTER_OPERAND
-            if word == "case" and second is not None and (named or second.type in _LITERALS):
+            if word == "case" and second is not None and (named or second.type in LITERALS):
                 raise self._error("AE108", "`case` without `match`", tokens[0], suggestion="it stands in a match block")
             return False
         if second is None or second.type in ("=", ".", "[", ",", ":"):
             return False
-        starts = second.type in _LITERALS or second.type in ("(", "{", "-", "!", "NAME")
-        if second.type == "NAME" and second.text in ("and", "or", "in", "is", "if"):
+        starts = second.type in LITERALS or second.type in ("(", "{", "-", "!", "NAME")
+        if second.type == "NAME" and second.text in JOINING:
             starts = False
         owns = line.body is not None or line.closed or tokens[-1].type in (":", "BLOCK") or self._head_colon(tokens)
         if not (starts and owns) or (second.type == "(" and not self._heads_block(line, tokens)):

@@ -8,6 +8,7 @@ from itertools import pairwise
 from . import nodes
 from .layout import Block, Line
 from .parser import Reading
+from .walking import children
 from .words import VERBS
 
 _OPERAND_ENDS = frozenset(
@@ -59,14 +60,11 @@ def gather(reading: Reading) -> Facts:
     text = reading.source.text
     places = [token.span.start for token in reading.tokens if token.text]
     following = dict(pairwise(places))
-    work: list[object] = [reading.module]
+    work: list[nodes.Node] = [reading.module]
     while work:
-        value = work.pop()
-        if isinstance(value, tuple):
-            work += value
-        elif isinstance(value, nodes.Node):
-            _note(facts, value, text, following)
-            work += [getattr(value, name) for name in value.__struct_fields__]
+        node = work.pop()
+        _note(facts, node, text, following)
+        work += children(node)
     return facts
 
 
@@ -182,7 +180,7 @@ def _roles(outline: Outline, line: Line) -> list[Block]:
                 type = "CPAR"
             elif type in ("MINUS", "PLUS", "TILDE", "NOT") and before[1] not in _OPERAND_ENDS:
                 outline.unary.add(start)
-            elif type == "KEY" and token.data and (token.data[0] in ("data", "declaration") or token.data[2]):
+            elif type == "KEY" and token.data and (token.data.block in ("data", "declaration") or token.data.item):
                 type = "DATAKEY"
             elif type == "CMPOP":
                 outline.comparisons.add(line.tokens[-1].span.start)

@@ -11,10 +11,9 @@ from .foreign import foreign, instead
 from .heads import Heads
 from .layout import Line
 from .refine import first_juxtaposition, top_level
-from .tokens import ASSIGN_OPS, Token
+from .tokens import ASSIGN_OPS, LITERALS, KeyPlace, Token
 from .words import GUARDS, POSTFIX, PREPOSITIONS, VERBS, nearest, verb_base
 
-_LITERALS = frozenset({"NUMBER", "UNITNUM", "PERCENT", "STRING", "REGEX", "VAR", "PATH", "TEMPLATE", "CLOCK", "WORD"})
 _OPERATORS = frozenset({"and", "or", "in", "is", "AND", "OR"})
 
 
@@ -133,7 +132,7 @@ class Phrasing(Heads):
                 return second.blank and not (close + 1 < len(tokens) and tokens[close + 1].type == "=")
             if type in ("-", "!", "~"):
                 return second.blank and len(tokens) > 2 and not tokens[2].blank
-        if type in _LITERALS:
+        if type in LITERALS:
             return not (type in ("PATH", "VAR") and tokens[0].text in ("call", "new", "await"))
         if type != "NAME":
             return False
@@ -155,7 +154,7 @@ class Phrasing(Heads):
             rest = rest[:-1]
         if line.block.kind == "declaration" and len(rest) > 1 and rest[0].type == "{" and rest[-1] is rest[0].close:
             line.kind = "entry"
-            line.out.append(first.retyped("KEY", ("declaration", False, False)))
+            line.out.append(first.retyped("KEY", KeyPlace("declaration", False)))
             self._refine(line, rest)
             return
         colon = rest and rest[-1].type == ":"

@@ -9,7 +9,7 @@ import re
 
 from .errors import SyntaxProblem
 from .nodes import Span
-from .tokens import CONSTANTS, ENDS, Token
+from .tokens import CONSTANTS, ENDS, JOINING, LITERALS, Token
 from .words import GUARDS, POSTFIX, PREPOSITIONS
 
 _PUNCTUATION = {
@@ -22,7 +22,6 @@ _OPERATORS = {
     "*": "*", "/": "/", "%": "%", "==": "==", "!=": "!=", "<": "<", ">": ">", "<=": "<=", ">=": ">=", "<<": "<<",
     ">>": ">>", "^": "^", "&": "&", "&&": "and", "||": "or", "??": "??", "..": "..",
 }  # fmt: skip
-_LITERALS = frozenset({"NUMBER", "UNITNUM", "PERCENT", "STRING", "REGEX", "VAR", "PATH", "TEMPLATE", "CLOCK", "WORD"})
 _WORD_OPERATORS = {"and": "and", "AND": "and", "or": "or", "OR": "or", "in": "in", "is": "=="}
 _OPENS = frozenset("([{")
 _CLOSES = frozenset(")]}")
@@ -67,7 +66,7 @@ class Refiner:
             if type == "NAME":
                 at = self._name(token, at, end)
                 continue
-            if type in _LITERALS:
+            if type in LITERALS:
                 if self.after and self.phrase and not self.frames:
                     self._juxtapose(token)
                 out.append(token)
@@ -224,9 +223,9 @@ class Refiner:
 
     def _begins_slot(self, token: Token, behind: Token | None) -> bool:
         if token.type == "NAME":
-            return (token.text not in ("and", "or", "is", "in", "if", "else")
+            return (token.text not in JOINING
                     and not (behind is not None and behind.type == "=" and token.text in PREPOSITIONS))  # fmt: skip
-        if token.type in _LITERALS:
+        if token.type in LITERALS:
             return True
         if token.type in _OPENS:
             return token.blank
@@ -328,7 +327,7 @@ class Refiner:
                 "unless",
                 "when",
             )
-        return following.type not in (_LITERALS | {"(", ".", "?.", "=", "{", "["})
+        return following.type not in (LITERALS | {"(", ".", "?.", "=", "{", "["})
 
     def _operand(self, token: Token, at: int, following: Token | None) -> int:
         """A word where an operand is expected."""
@@ -364,8 +363,7 @@ class Refiner:
         return at + 1
 
     def _is_operand_word(self, token: Token) -> bool:
-        operators = ("and", "or", "in", "is", "if", "else")
-        return token.type in ("VAR", "PATH") or (token.type == "NAME" and token.text not in operators)
+        return token.type in ("VAR", "PATH") or (token.type == "NAME" and token.text not in JOINING)
 
     def _is_anonymous(self, token: Token) -> bool:
         """Is this the bracket of `function(..) {`?"""
@@ -396,7 +394,7 @@ def top_level(tokens: list[Token], start: int = 0) -> list[int]:
     return found
 
 
-_KEYWORDS_BEHIND = frozenset({"and", "or", "in", "is", "if", "else", "elif", "AND", "OR", "unless", "when", "where"})
+_KEYWORDS_BEHIND = JOINING | GUARDS | {"elif", "AND", "OR"}
 
 
 def has_juxtaposition(tokens: list[Token]) -> bool:
@@ -430,7 +428,7 @@ def first_juxtaposition(tokens: list[Token]) -> int:
             if step == "operand" and after:
                 return at
             after = step in ("operand", "postfix")
-        elif type in _LITERALS:
+        elif type in LITERALS:
             if after:
                 return at
             after = True
@@ -451,7 +449,7 @@ def _word_step(token: Token, after: bool, following: Token | None, tokens: list[
     if word in ("not", "NOT", "if") or (word == "in" and at and tokens[at - 1].text in ("not", "NOT")):
         return "operator"
     prefix = word in ("call", "new", "await") and following is not None and following.type in ("NAME", "VAR", "PATH")
-    if prefix and following.text not in ("and", "or", "in", "is", "if", "else"):  # type: ignore[union-attr]
+    if prefix and following.text not in JOINING:  # type: ignore[union-attr]
         return "operator"
     if word == "lambda" and following is not None and following.type in ("NAME", ":"):
         return "operator"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from .nodes import Field, Name, Span
 
@@ -37,16 +37,21 @@ class Token:
         return token
 
 
+class KeyPlace(NamedTuple):
+    """Where the key of an entry stands, which decides what the entry is: the kind of its block, and whether it heads an
+    item. It is the `data` of a KEY."""
+
+    block: str
+    item: bool
+
+
 def join(first: Span, last: Span) -> Span:
     """The span from the start of one to the end of another."""
     return Span(first.line, first.column, last.end_line, last.end_column, first.start, last.end)
 
 
-LITERALS = frozenset(
-    {"NUMBER", "UNITNUM", "PERCENT", "STRING", "FSTRING", "REGEX", "VAR", "PATH", "TEMPLATE", "WORD", "CLOCK"}
-)
+LITERALS = frozenset({"NUMBER", "UNITNUM", "PERCENT", "STRING", "REGEX", "VAR", "PATH", "TEMPLATE", "WORD", "CLOCK"})
 ENDS = LITERALS | {"NAME", ")", "]", "}", "++", "--"}
-OPENERS = {"(": ")", "[": "]", "{": "}", "BRACE": "}"}
 ASSIGN_OPS = frozenset({"=", "+=", "-=", "*=", "/=", "%="})
 # Words that are operators wherever an operand stands before them.
 AFTER_OPERAND = frozenset({"and", "or", "not", "in", "is", "if", "else", "elif", "AND", "OR", "NOT"})
@@ -57,6 +62,8 @@ HEADS = frozenset({
 })  # fmt: skip
 # Words that go on with the statement before them.
 TRIES = frozenset({"else", "elif", "catch", "except", "finally"})
+# Words that join or end operands: none of them begins one.
+JOINING = frozenset({"and", "or", "in", "is", "if", "else"})
 CONSTANTS = {
     "true": True, "True": True, "false": False, "False": False,
     "null": None, "None": None, "none": None, "undefined": None,

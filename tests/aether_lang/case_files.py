@@ -19,6 +19,7 @@ from aether_lang import AetherError, nodes
 from aether_lang.checker import check
 from aether_lang.errors import Diagnostic
 from aether_lang.parser import parse_with_warnings
+from aether_lang.walking import children
 from tests.aether_lang.shapes import shape
 
 _LONG_QUOTES = tuple(prefix + quotes for prefix in ("", "r", "f") for quotes in ('"""', "'''"))
@@ -115,16 +116,12 @@ def wrapped(case: Case, module: nodes.Module, surrounding: str) -> str:
 
 def _lines_in_strings(module: nodes.Module) -> set[int]:
     inside: set[int] = set()
-    work: list[object] = [module.body]
+    work: list[nodes.Node] = [module]
     while work:
-        value = work.pop()
-        if isinstance(value, tuple):
-            work += value
-        elif isinstance(value, nodes.Node):
-            quoted = module.source[value.span.start :].startswith(_LONG_QUOTES)
-            if isinstance(value, (nodes.Text, nodes.TextTemplate)) and quoted:
-                inside |= set(range(value.span.line + 1, value.span.end_line + 1))
-            work += [getattr(value, name) for name in value.__struct_fields__]
+        node = work.pop()
+        if isinstance(node, (nodes.Text, nodes.TextTemplate)) and not getattr(node, "raw", False):
+            inside |= set(range(node.span.line + 1, node.span.end_line + 1))
+        work += children(node)
     return inside
 
 
