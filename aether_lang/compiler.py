@@ -1,7 +1,7 @@
 """Typed tree to one Python code object through `ast` (language reference, 22): the whole module.
 
 Values are made in `expressions`, statements and functions in `statements`, verb statements in `phrases`, plugins and
-sections in `declarations`; each adds to the class before it.
+sections in `declarations`, intent blocks in `blocks`, steps in `flows`; each adds to the class before it.
 
 The module becomes a function `@main`; each function, handler and lambda of the script a function inside it. Variables
 are named `v_<name>`; whatever belongs to the runtime begins with `@`, which no name of a script can. No source text is
@@ -15,10 +15,10 @@ from types import CodeType
 from typing import Any, Final
 
 from . import nodes
-from .declarations import Declarations
+from .compiled import Compiled
 from .expressions import call, const, load, locate
+from .flows import Flows
 from .not_yet import refused
-from .runtime import Compiled
 from .scopes import Binding
 from .verifier import verify_code, verify_tree
 
@@ -50,7 +50,7 @@ def compile_module(module: nodes.Module) -> bytes:
         sys.setrecursionlimit(before)
 
 
-class Compiler(Declarations):
+class Compiler(Flows):
     """Makes the `ast` of one module."""
 
     def __init__(self, module: nodes.Module) -> None:

@@ -8,11 +8,11 @@ import msgspec
 
 from .certainty import certain
 from .checker import capabilities, check
+from .compiled import Compiled
 from .compiler import compile_module
 from .declaration_checks import contracts
 from .errors import AetherError, Diagnostic
 from .parser import parse_with_warnings
-from .runtime import Compiled
 from .scanner import Limits
 
 MOST_FINDINGS: Final = 200

@@ -8,9 +8,12 @@ from typing import Any, Final, Literal
 import msgspec
 
 from .budget import Budget
+from .calling import parameter_names
+from .compiled import Compiled
 from .host import Host
-from .runtime import CATCHABLE, Compiled, PluginInstance, Runtime, Unit, parameter_names
-from .values import Cancelled, ErrorValue, Halt, LimitError, ScriptError, StopExecution, limit_error, plain
+from .runtime import Runtime
+from .units import PluginInstance, Unit
+from .values import CATCHABLE, Cancelled, ErrorValue, Halt, LimitError, ScriptError, StopExecution, limit_error, plain
 
 _FRAMES_PER_CALL: Final = 8
 """Python frames that one frame of a script may take, its helpers included."""

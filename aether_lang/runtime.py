@@ -4,10 +4,8 @@ A `Runtime` is one run: its budget, its host, its modules. Each module of the ru
 them through the names that `Unit.namespace` hands out, and through nothing else.
 """
 
-import marshal
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from itertools import islice
 from types import CodeType, FrameType, FunctionType, TracebackType
 from typing import Any, Final, NoReturn
@@ -15,12 +13,13 @@ from typing import Any, Final, NoReturn
 from . import host as outside
 from . import jobs, stdlib, verbs
 from .budget import LARGE, Budget
+from .calling import CO_VARARGS, METHOD_ARITY, bound_args, checked_call, parameter_names
+from .compiled import Compiled
 from .methods import METHODS, Method
 from .operators import Operators
 from .regex import Regex, RegexError
 from .stdlib import times
-from .stdlib.lists import bounds, span
-from .stdlib.numbers import formatted
+from .units import Unit
 from .values import (
     Builtin,
     ErrorValue,
@@ -29,47 +28,21 @@ from .values import (
     Receiver,
     ScriptError,
     copied,
-    element,
     elements,
-    field,
     function_name,
     is_function,
     key_text,
     kind,
     limit_error,
-    pair,
-    pairs,
     part,
     plain,
     position,
     text,
 )
 
-CO_VARARGS: Final = 4
-FORMAT: Final = 2
-"""The version of the compiled form; other versions compile anew."""
-PYTHON_TAG: Final = sys.implementation.cache_tag or ""
 MAX_STACK: Final = 20
-CATCHABLE: Final = (ScriptError, OverflowError, ValueError)
-"""What a `catch` sees of Python's exceptions; inline arithmetic raises the last two."""
 _ANY_ERROR: Final = frozenset({"Exception", "Error", "any"})
-
-
-class Compiled:
-    """A module in its compiled form, read from the bytes that `compile` gave."""
-
-    __slots__ = ("code", "meta", "name")
-
-    def __init__(self, data: bytes) -> None:
-        """ValueError when the bytes come from another version of the compiler or of Python."""
-        version, tag, self.name, self.meta, self.code = marshal.loads(data)  # noqa: S302  our own bytes, by hash
-        if version != FORMAT or tag != PYTHON_TAG:
-            raise ValueError(f"compiled for version {version} on {tag}, this is version {FORMAT} on {PYTHON_TAG}")
-
-    @staticmethod
-    def dump(name: str, meta: dict[str, Any], code: CodeType) -> bytes:
-        """The bytes of a compiled module."""
-        return marshal.dumps((FORMAT, PYTHON_TAG, name, meta, code))
+_NO_METHODS: Final[dict[str, Method]] = {}
 
 
 class Runtime(Operators):
@@ -371,7 +344,7 @@ class Runtime(Operators):
         method = METHODS.get(of, _NO_METHODS).get(name)
         if method is None:
             return self._invoke_other(depth, v, name, list(args), {})
-        least, most = _METHOD_ARITY[method]
+        least, most = METHOD_ARITY[method]
         if not least <= len(args) <= most:
             args = self._method_args(name, args, least, most)
         return method(self, v, *args)
@@ -697,7 +670,7 @@ class Runtime(Operators):
         """`from path import name`: the member, read whenever the name is; ImportError when there is none."""
         return Future(lambda: self.load(path).imported(name))
 
-    def load(self, path: str) -> "Unit":
+    def load(self, path: str) -> Unit:
         """The module, instantiated once per run; ImportError when the host has none of that path."""
         unit = self._modules.get(path)
         if unit is not None:
@@ -721,207 +694,6 @@ class Runtime(Operators):
         return unit
 
 
-class Unit:
-    """One module of a run: its members and what it declared."""
-
-    def __init__(self, rt: Runtime, compiled: Compiled, path: str = "") -> None:
-        """`path` is empty for the started script."""
-        self.rt = rt
-        self.compiled = compiled
-        self.path = path
-        self.members: dict[str, Callable[[], Any]] = {}
-        self.public: frozenset[str] = frozenset()
-        self.plugins: list[PluginInstance] = []
-
-    @property
-    def is_main(self) -> bool:
-        """Whether this is the started script."""
-        return not self.path
-
-    def run(self, depth: Any) -> Any:
-        """Runs the top level once; the value of its `return`."""
-        namespace = self.namespace()
-        exec(self.compiled.code, namespace)  # noqa: S102  verified code, no builtins
-        return namespace["@main"](depth)
-
-    def namespace(self) -> dict[str, Any]:
-        """The globals of the generated code: no builtins, and only the names it uses."""
-        rt = self.rt
-        table = _helpers(rt, self)
-        names: dict[str, Any] = {"__builtins__": {}, "@rt": rt, "@unit": self.path}
-        for name in self.compiled.meta["globals"]:
-            family, _, rest = name.partition(":")
-            if family == "@lib":
-                names[name] = partial(stdlib.FUNCTIONS[rest], rt)
-            elif family == "@job":
-                names[name] = partial(jobs.FUNCTIONS[rest], rt)
-            elif family == "@value":
-                names[name] = rt.builtin(rest)
-            elif name != "@main":
-                names[name] = table[name]
-        return names
-
-    # ------------------------------------------------------------ declarations
-
-    def begin(self, members: dict[str, Callable[[], Any]], public: tuple[str, ...]) -> None:
-        """The members of the module, each behind a function that reads it."""
-        self.members = members
-        self.public = frozenset(public or members)
-
-    def handler(self, event: str, function: Any) -> None:
-        """Registers a handler; those of a loaded module are not registered."""
-        if self.is_main:
-            self.rt.handlers.setdefault(event, []).append(function)
-
-    def command(self, word: str, function: Any) -> None:
-        """Makes a word a command of the script."""
-        if self.is_main:
-            self.rt.commands[word] = function
-
-    def timer(self, schedule: str, function: Any) -> None:
-        """Registers a timer, which works while the script is resident."""
-        if self.is_main:
-            self.rt.timers.append((schedule, function))
-
-    def plugin(self, name: str, this: dict[str, Any], functions: dict[str, Any]) -> Receiver:
-        """Declares a plugin block; the value of its name."""
-        instance = PluginInstance(self.rt, name, this, functions)
-        self.plugins.append(instance)
-        return Receiver(name, instance.call, instance.field)
-
-    def enter(self, depth: Any, name: str) -> None:
-        """A function of a plugin block begins: its `init` has run by then, whichever way the call came."""
-        self.rt.at = depth
-        for plugin in self.plugins:
-            if plugin.name == name:
-                plugin.begin()
-
-    def configured(self, config: Any) -> dict[str, Any]:
-        """The config of a plugin block, entries replaced by those of the request."""
-        if config is not None and type(config) is not dict:
-            raise ScriptError("TypeError", f"config must be a dict, not {kind(config)}")
-        entries = dict(config or {})
-        if self.is_main:
-            entries.update({key: copied(v) for key, v in self.rt.config.items() if key in entries})
-        return entries
-
-    # ------------------------------------------------------------ members
-
-    def member(self, name: str) -> Any:
-        """A public member; null when there is none."""
-        if len(self.plugins) == 1 and self.compiled.meta.get("one_plugin"):
-            return self.plugins[0].field(name)
-        return self.members[name]() if name in self.public and name in self.members else None
-
-    def imported(self, name: str) -> Any:
-        """A public member; ImportError when there is none."""
-        one = self.plugins[0] if len(self.plugins) == 1 and self.compiled.meta.get("one_plugin") else None
-        known = {*one.functions, *one.this} if one is not None else self.public & self.members.keys()
-        if name not in known:
-            raise ScriptError("ImportError", f"module '{self.path}' has no '{name}'")
-        return self.member(name)
-
-    def call_member(self, name: str, args: list[Any], named: dict[str, Any]) -> Any:
-        """Calls a public member; UnknownFunction when there is none."""
-        depth = self.rt.at
-        if len(self.plugins) == 1 and self.compiled.meta.get("one_plugin"):
-            return self.plugins[0].call(name, args, named)
-        member = self.member(name)
-        if not is_function(member):
-            raise ScriptError("UnknownFunction", f"module '{self.path}' has no function '{name}'")
-        return self.rt.call_named(depth, member, args, named)
-
-
-class PluginInstance:
-    """A plugin block of a run: `init` before the first call, `cleanup` when the run ends."""
-
-    def __init__(self, rt: Runtime, name: str, this: dict[str, Any], functions: dict[str, Any]) -> None:
-        """`this` is what `self` gives; `functions` are its functions and handlers."""
-        self.name = name
-        self.this = this
-        self.functions = functions
-        self._rt = rt
-        self._begun = False
-
-    def begin(self) -> None:
-        """Runs `init` once, and has `cleanup` run at the end."""
-        if self._begun:
-            return
-        self._begun = True
-        depth = self._rt.at
-        if "cleanup" in self.functions:
-            self._rt.cleanups.append(lambda: self._rt.call(depth, self.functions["cleanup"]))
-        if "init" in self.functions:
-            self._rt.call(depth, self.functions["init"])
-
-    def field(self, name: str) -> Any:
-        """A function or a field of the block; null when there is none."""
-        return self.functions.get(name, self.this.get(name))
-
-    def call(self, name: str, args: list[Any], named: dict[str, Any]) -> Any:
-        """Calls a function of the block."""
-        depth = self._rt.at
-        function = self.functions.get(name)
-        if function is None:
-            raise ScriptError("UnknownFunction", f"plugin '{self.name}' has no function '{name}'")
-        self.begin()
-        return self._rt.call_named(depth, function, args, named)
-
-
-def parameter_names(f: FunctionType) -> list[str]:
-    """The names of a script function's parameters, as the script wrote them."""
-    code = f.__code__
-    return [name.removeprefix("v_").partition("@")[0] for name in code.co_varnames[1 : code.co_argcount]]
-
-
-def checked_call(name: str, function: Method, args: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
-    """A function of the library with its arguments checked first: missing ones are null, others a TypeError."""
-    code = function.__code__
-    names = code.co_varnames[: code.co_argcount]
-    takes_names = bool(code.co_flags & 8)
-    only_named = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
-    hidden = 1
-    if len(args) > len(names) and not code.co_flags & CO_VARARGS:
-        raise ScriptError("TypeError", f"{name} takes {len(names) - hidden} arguments, got {len(args) - hidden}")
-    for key in named:
-        if (key not in names[hidden:] and key not in only_named and not takes_names) or key.startswith("_"):
-            raise ScriptError("TypeError", f"{name} has no parameter '{key}'")
-        if key in names[: len(args)]:
-            raise ScriptError("TypeError", f"{name} got '{key}' twice")
-    required = names[len(args) : len(names) - len(function.__defaults__ or ())]
-    missing = {key: None for key in required if key not in named}
-    return function(*args, **missing, **named)
-
-
-def bound_args(name: str, row: outside.Operation, args: list[Any], named: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a host function by the names of its parameters."""
-    names = [p for p in row.parameters if p not in ("*", "**")]
-    bound: dict[str, Any] = {}
-    for parameter, value in zip(names, args, strict=False):
-        bound[parameter.rstrip("?")] = value
-    if "*" in row.parameters:
-        bound["args"] = args[len(names) :]
-    elif len(args) > len(names):
-        raise ScriptError("TypeError", f"{name} takes {len(names)} arguments, got {len(args)}")
-    known = {p.rstrip("?") for p in names}
-    extra: dict[str, Any] = {}
-    for key, value in named.items():
-        if key in bound and key in known:
-            raise ScriptError("TypeError", f"{name} got '{key}' twice")
-        if key in known:
-            bound[key] = value
-        elif "**" in row.parameters:
-            extra[key] = value
-        else:
-            raise ScriptError("TypeError", f"{name} has no parameter '{key}'")
-    if "**" in row.parameters:
-        bound["kwargs"] = extra
-    for parameter in names:
-        if not parameter.endswith("?"):
-            bound.setdefault(parameter, None)
-    return bound
-
-
 def _position(code: CodeType, lasti: int) -> tuple[int, int]:
     """Line and column, from 1, of an instruction."""
     line, _, column, _ = next(islice(code.co_positions(), lasti // 2, None), (0, 0, 0, 0))
@@ -934,81 +706,3 @@ def _shown(code: CodeType) -> str:
     if name.startswith("v_"):
         return name[2:].partition("@")[0]
     return "main" if name == "@main" else "lambda"
-
-
-_NO_METHODS: Final[dict[str, Method]] = {}
-
-
-def _arity(method: Method) -> tuple[int, int]:
-    code = method.__code__
-    most = 1_000_000 if code.co_flags & CO_VARARGS else code.co_argcount - 2
-    return code.co_argcount - 2 - len(method.__defaults__ or ()), most
-
-
-_METHOD_ARITY: Final = {method: _arity(method) for table in METHODS.values() for method in table.values()}
-ABSENT: Final = object()
-"""The default of a parameter whose default value must be computed at each call."""
-UNSET: Final = object()
-
-
-def _helpers(rt: Runtime, unit: Unit) -> dict[str, Any]:
-    """Every name that generated code may use, with what stands behind it."""
-    call_host = rt.host.call if rt.host.direct else rt.call_host
-    return {
-        "@fuel": rt.budget.fuel,
-        "@zip": zip,
-        "@type": type,
-        "@len": len,
-        "@append": list.append,
-        "@enumerate": enumerate,
-        "@type_error": TypeError,
-        "@unbound_error": NameError,
-        "@int": int,
-        "@str": str,
-        "@list": list,
-        "@range": bounds,
-        "@span": partial(span, rt),
-        "@absent": ABSENT,
-        "@unset_box": UNSET,
-        **{f"@{name}": getattr(rt, name) for name in _OPERATORS},
-        **{f"@{name}": getattr(rt, name) for name in _RUNTIME},
-        "@text": text,
-        "@format": formatted,
-        "@field": field,
-        "@element": element,
-        "@pairs": pairs,
-        "@pair": pair,
-        "@elements": elements,
-        "@key": key_text,
-        "@catchable": CATCHABLE,
-        "@host": call_host,
-        "@verb": partial(verbs.run, rt),
-        "@begin": unit.begin,
-        "@handler": unit.handler,
-        "@command": unit.command,
-        "@timer": unit.timer,
-        "@plugin": unit.plugin,
-        "@enter": unit.enter,
-        "@configured": unit.configured,
-        "@name": "__main__" if unit.is_main else unit.path,
-    }
-
-
-_OPERATORS: Final = (
-    "add", "sub", "mul", "div", "mod", "pow", "neg", "pos", "band", "bor", "bxor", "shl", "shr", "inv",
-    "lt", "le", "gt", "ge", "eq", "ne", "has", "hasnt",
-)  # fmt: skip
-_RUNTIME: Final = (
-    "measured", "charged", "paid", "listed", "park", "note_goal", "end_goal", "plugin_line", "message", "keep",
-    "memory_scope", "ambient", "signal", "unbound", "unset", "call", "call_named", "invoke", "invoke_named",
-    "effect", "receiver", "call_library", "unknown_function", "run_handler", "caught", "thrown", "is_error",
-    "set_field", "set_element", "constant", "counted", "taken_apart", "joined", "dict_of", "named_args", "awaited",
-    "part", "regex", "construct", "entry_field", "has_field", "module", "imported",
-)  # fmt: skip
-_FIXED: Final = (
-    "fuel", "zip", "type", "len", "append", "enumerate", "type_error", "unbound_error", "int", "str", "list", "range",
-    "span", "absent", "unset_box", "text", "format", "field", "element", "pairs", "pair", "elements", "key",
-    "catchable", "host", "verb", "begin", "handler", "command", "timer", "plugin", "enter", "configured", "name",
-)  # fmt: skip
-HELPERS: Final = frozenset(f"@{name}" for name in (*_FIXED, *_OPERATORS, *_RUNTIME))
-"""The names that generated code may use for the runtime, besides `@lib:`, `@job:` and `@value:` names."""

@@ -164,6 +164,10 @@ class ScriptError(Exception):
         return error
 
 
+CATCHABLE: Final = (ScriptError, OverflowError, ValueError)
+"""What a `catch` sees of Python's exceptions; inline arithmetic raises the last two."""
+
+
 class ScriptSet:
     """A set that keeps insertion order and compares its elements as `==` does."""
 

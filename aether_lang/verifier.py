@@ -9,7 +9,7 @@ from types import CodeType
 from typing import Final
 
 from . import host, jobs, stdlib
-from .runtime import HELPERS
+from .units import HELPERS
 
 
 class Refused(Exception):

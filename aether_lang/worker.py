@@ -42,11 +42,11 @@ from typing import Any, Final
 import msgspec
 
 from aether_lang.budget import Budget, at_most
+from aether_lang.compiled import FORMAT, PYTHON_TAG
 from aether_lang.frames import MAX_FRAME, MAX_JOB_FRAME, Channel, FrameTooLargeError, ProtocolError
 from aether_lang.host import LoadedModule
 from aether_lang.jobs import CATCHABLE
 from aether_lang.program import Outcome, run
-from aether_lang.runtime import FORMAT, PYTHON_TAG
 from aether_lang.values import (
     BudgetError,
     Cancelled,

@@ -11,10 +11,12 @@ from collections.abc import Callable
 from typing import Any
 
 from aether_lang.budget import Budget
+from aether_lang.compiled import Compiled
 from aether_lang.compiler import compile_module
 from aether_lang.host import LocalHost, Place
 from aether_lang.parser import parse
-from aether_lang.runtime import Compiled, Runtime, Unit
+from aether_lang.runtime import Runtime
+from aether_lang.units import Unit
 
 ROUNDS = 11
 WARM = 9

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from aether_lang.checker import check
+from aether_lang.compiled import Compiled
 from aether_lang.compiler import compile_module
 from aether_lang.errors import AetherError
 from aether_lang.host import LoadedModule, LocalHost
 from aether_lang.parser import parse
 from aether_lang.program import Outcome, run
-from aether_lang.runtime import Compiled
 from aether_lang.values import Place, ScriptError
 
 
