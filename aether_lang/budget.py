@@ -64,6 +64,8 @@ class Budget:
         self._active = 0.0
         self._parked = 0.0
         self._cancelled = threading.Event()
+        self._survivor: int | None = None
+        self.wakers: list[Callable[[], None]] = []
         self._reason = "the job was cancelled"
         self._grace_steps = GRACE_STEPS
         self._grace_until = 0.0
@@ -80,6 +82,17 @@ class Budget:
         """Makes the run stop at its next slice or host call."""
         self._reason = reason
         self._cancelled.set()
+        self.wake()
+
+    def abandon(self) -> None:
+        """Makes every thread but this one stop at its next slice or host call, without grace."""
+        self._survivor = threading.get_ident()
+        self.wake()
+
+    def wake(self) -> None:
+        """Has whoever waits for an answer of the host look at the budget; `wakers` are how."""
+        for wake in self.wakers:
+            wake()
 
     def parked(self, seconds: float) -> None:
         """Time that does not count as wall time."""
@@ -152,9 +165,9 @@ class Budget:
 
     def next_slice(self) -> Iterator[None]:
         """The next piece of fuel, or one that raises what ends the run when it is drawn."""
-        if self.halted is not None:
-            return self._grace()
         halt: BaseException | None = self._reason_to_stop()
+        if halt is None and self.halted is not None:
+            return self._grace()
         if halt is None and self._steps_left <= 0:
             halt = self._halt(self._too_many_steps())
         if halt is None and self._here.deadlines:
@@ -174,6 +187,8 @@ class Budget:
         return repeat(None, size)
 
     def _reason_to_stop(self) -> Halt | None:
+        if self._survivor is not None and threading.get_ident() != self._survivor:
+            return Cancelled("the script has ended")
         if self.halted is not None:
             if self._clock() <= self._grace_until:
                 return None
