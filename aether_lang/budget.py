@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from itertools import chain, repeat
 from typing import Any, Final
 
-from .values import Cancelled, Halt, LimitError, limit_error
+from .values import Cancelled, Halt, LimitError, ScriptError, limit_error
 
 SLICE: Final = 4096
 GRACE_STEPS: Final = 1000
@@ -34,6 +34,7 @@ SHIPPED: Final[dict[str, int | float]] = {
     "items": 1_000_000,
     "output_kb": 1024,
     "log_records": 5000,
+    "branches": 8,
 }
 """The limits counted here, as shipped; what a job names replaces them."""
 
@@ -59,9 +60,12 @@ class Budget:
         self._unchecked = 0
         self._clock = clock
         self._started = clock()
-        self._cpu = time.thread_time()
+        self._here = _Thread()
+        self._active = 0.0
         self._parked = 0.0
         self._cancelled = threading.Event()
+        self._survivor: int | None = None
+        self.wakers: list[Callable[[], None]] = []
         self._reason = "the job was cancelled"
         self._grace_steps = GRACE_STEPS
         self._grace_until = 0.0
@@ -78,14 +82,57 @@ class Budget:
         """Makes the run stop at its next slice or host call."""
         self._reason = reason
         self._cancelled.set()
+        self.wake()
+
+    def abandon(self) -> None:
+        """Makes every thread but this one stop at its next slice or host call, without grace."""
+        self._survivor = threading.get_ident()
+        self.wake()
+
+    def wake(self) -> None:
+        """Has whoever waits for an answer of the host look at the budget; `wakers` are how."""
+        for wake in self.wakers:
+            wake()
 
     def parked(self, seconds: float) -> None:
         """Time that does not count as wall time."""
         self._parked += seconds
 
+    def tighten(self, limits: Mapping[str, Any]) -> None:
+        """Lowers limits to what the script's own policy says; one that would be raised stays as it is."""
+        for name, value in limits.items():
+            lower = min(value, self.values[name])
+            if name == "steps":
+                self._steps_left -= int(self.values[name]) - int(lower)
+            self.values[name] = lower
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """What runs inside gets `Timeout` at its next slice or host call once that many seconds have passed."""
+        deadlines = self._here.deadlines
+        deadlines.append((self._clock() + seconds, seconds))
+        try:
+            yield
+        finally:
+            deadlines.pop()
+
+    def remaining_s(self) -> float | None:
+        """Seconds until the nearest deadline of `within`, None without one."""
+        deadlines = self._here.deadlines
+        return None if not deadlines else min(due for due, _ in deadlines) - self._clock()
+
+    def timeout(self) -> ScriptError | None:
+        """The `Timeout` of a deadline of `within` that has passed."""
+        now = self._clock()
+        for due, seconds in self._here.deadlines:
+            if now > due:
+                data = {"limit": "timeout", "value": seconds}
+                return ScriptError("Timeout", f"it took longer than {seconds:g} s", data, retryable=True)
+        return None
+
     def check(self) -> None:
-        """Raises what ends the run, if something does: cancellation, active or wall time, memory."""
-        halt = self._reason_to_stop()
+        """Raises what ends the run, if something does: cancellation, active or wall time, memory; or `Timeout`."""
+        halt = self._reason_to_stop() or (self.timeout() if self._here.deadlines else None)
         if halt is not None:
             raise halt
 
@@ -118,11 +165,13 @@ class Budget:
 
     def next_slice(self) -> Iterator[None]:
         """The next piece of fuel, or one that raises what ends the run when it is drawn."""
-        if self.halted is not None:
+        halt: BaseException | None = self._reason_to_stop()
+        if halt is None and self.halted is not None:
             return self._grace()
-        halt = self._reason_to_stop()
         if halt is None and self._steps_left <= 0:
             halt = self._halt(self._too_many_steps())
+        if halt is None and self._here.deadlines:
+            halt = self.timeout()
         if halt is not None:
             return map(_throw, (halt,))
         size = min(SLICE, self._steps_left)
@@ -138,6 +187,8 @@ class Budget:
         return repeat(None, size)
 
     def _reason_to_stop(self) -> Halt | None:
+        if self._survivor is not None and threading.get_ident() != self._survivor:
+            return Cancelled("the script has ended")
         if self.halted is not None:
             if self._clock() <= self._grace_until:
                 return None
@@ -145,13 +196,20 @@ class Budget:
         if self._cancelled.is_set():
             return self._halt(Cancelled(self._reason))
         values = self.values
-        if time.thread_time() - self._cpu > values["active_s"]:
+        if self._computed() > values["active_s"]:
             return self._halt(limit_error("active_s", values["active_s"], "the script computed for too long"))
         if self._clock() - self._started - self._parked > values["wall_s"]:
             return self._halt(limit_error("wall_s", values["wall_s"], "the job took too long"))
         if _resident() - self._resident > self._charge_limit:
             return self._halt(self._too_much_memory())
         return None
+
+    def _computed(self) -> float:
+        """Seconds of computing so far, of all the threads that came here."""
+        here, now = self._here, time.thread_time()
+        self._active += now - here.seen
+        here.seen = now
+        return self._active
 
     def _halt(self, halt: Halt) -> Halt:
         self.halted = halt
@@ -178,6 +236,14 @@ class _Slices:
         return self._budget.next_slice()
 
 
+class _Thread(threading.local):
+    """What each branch of a run has of its own: how much of its computing was counted, and its deadlines."""
+
+    def __init__(self) -> None:
+        self.seen = time.thread_time()
+        self.deadlines: list[tuple[float, float]] = []
+
+
 class _Bottom:
     """The end of the chain of frames: unpacking it is one call too deep, which ends the run as any other limit does."""
 
@@ -188,7 +254,7 @@ class _Bottom:
         raise self._budget.too_deep()
 
 
-def _throw(halt: Halt) -> None:
+def _throw(halt: BaseException) -> None:
     raise halt
 
 

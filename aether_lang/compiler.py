@@ -64,8 +64,9 @@ class Compiler(Flows):
         self.frame.out = []
         self._hoist(self.module.body)
         self._members()
+        self._hoist_rules()
         for statement in self.module.body:
-            self._statement(statement)
+            self._top(statement)
         arguments = ast.arguments([], [ast.arg("@d")], None, [], [], None, [])
         main = ast.FunctionDef("@main", arguments, self.frame.out or [ast.Pass()], [], None)
         locate(main, span)
@@ -85,6 +86,7 @@ class Compiler(Flows):
             "plugins": self._plugins,
             "flags": self._flags,
             "policy": self._policy,
+            **self._blocks_meta(),
             "one_plugin": len(body) == 1 and isinstance(body[0], nodes.Plugin),
         }
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import msgspec
 
 from . import nodes
+from .contracts import MOST_LEVELS
 from .errors import SyntaxProblem
 
+NO_VALUE: Final = object()
+"""What `plain` gives for a value that is only known when the script runs."""
 _CAPABILITY_KEYS = frozenset({"capabilities", "requires", "permissions"})
 _HEADS = frozenset({"if", "for", "while", "when", "every", "match"})
 _VALUES = frozenset(nodes.EntryValue.__args__)  # type: ignore[attr-defined]
@@ -155,4 +158,40 @@ def _scalar(node: Any) -> nodes.Expr:
     raise SyntaxProblem("AE125", "a value is expected in data", node.span.start, node.span.end, expected=("a value",))
 
 
-__all__ = ["as_data", "dotted_texts", "dotted_word", "key_span", "settled", "symbolic", "unsymbolic"]
+def plain(value: Any, level: int = 0) -> Any:
+    """A literal as plain data; `NO_VALUE` for what is only known when the script runs, or nests too deep."""
+    if level > MOST_LEVELS:
+        return NO_VALUE
+    if isinstance(value, nodes.Null):
+        return None
+    if isinstance(value, nodes.Bool | nodes.Number | nodes.Text):
+        return value.value
+    if isinstance(value, nodes.Name) and value.role == "symbol":
+        return value.name
+    if isinstance(value, nodes.Unary) and value.op == "-" and isinstance(value.operand, nodes.Number):
+        return -value.operand.value
+    if isinstance(value, nodes.ListExpr):
+        elements = [plain(element, level + 1) for element in value.elements]
+        return NO_VALUE if any(element is NO_VALUE for element in elements) else elements
+    if isinstance(value, nodes.DictExpr):
+        found = {}
+        for pair in value.pairs:
+            key, inner = plain(pair.key, level + 1), plain(pair.value, level + 1)
+            if key is NO_VALUE or inner is NO_VALUE or pair.key is None:
+                return NO_VALUE
+            found[str(key)] = inner
+        return found
+    return NO_VALUE
+
+
+__all__ = [
+    "NO_VALUE",
+    "as_data",
+    "dotted_texts",
+    "dotted_word",
+    "key_span",
+    "plain",
+    "settled",
+    "symbolic",
+    "unsymbolic",
+]

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from . import nodes, not_yet
-from .contracts import MOST_LEVELS, RequirementText, requirement, schema_faults, terms
-from .data import dotted_word, key_span
+from .contracts import RequirementText, requirement, schema_faults, terms
+from .data import NO_VALUE, dotted_word, key_span, plain
 from .errors import Diagnostic, Source, SyntaxProblem
 from .jobs import CATCHABLE
 from .reach import CAPABILITIES
@@ -24,33 +24,6 @@ CONTRACT_KEYS = (
 )  # fmt: skip
 _MEMORY_ACCESS = ("none", "read-only", "write-only", "read-write")
 _DURATION = re.compile(r"\s*[0-9]+(?:\.[0-9]+)?\s*(?:ms|s|m|h|d|w|(?:second|minute|hour|day|week|month)s?)?\s*", re.I)
-_NO_VALUE = object()
-
-
-def plain(value: Any, level: int = 0) -> Any:
-    """A literal as plain data; `_NO_VALUE` for what is only known when the script runs, or nests too deep."""
-    if level > MOST_LEVELS:
-        return _NO_VALUE
-    if isinstance(value, nodes.Null):
-        return None
-    if isinstance(value, nodes.Bool | nodes.Number | nodes.Text):
-        return value.value
-    if isinstance(value, nodes.Name) and value.role == "symbol":
-        return value.name
-    if isinstance(value, nodes.Unary) and value.op == "-" and isinstance(value.operand, nodes.Number):
-        return -value.operand.value
-    if isinstance(value, nodes.ListExpr):
-        elements = [plain(element, level + 1) for element in value.elements]
-        return _NO_VALUE if any(element is _NO_VALUE for element in elements) else elements
-    if isinstance(value, nodes.DictExpr):
-        found = {}
-        for pair in value.pairs:
-            key, inner = plain(pair.key, level + 1), plain(pair.value, level + 1)
-            if key is _NO_VALUE or inner is _NO_VALUE or pair.key is None:
-                return _NO_VALUE
-            found[str(key)] = inner
-        return found
-    return _NO_VALUE
 
 
 def _number(low: float, high: float, *, whole: bool) -> Callable[[Any], bool]:
@@ -131,7 +104,7 @@ class DeclarationChecks:
                 continue
             fits, what = POLICY[entry.key]
             value = plain(entry.value)
-            if value is _NO_VALUE or not fits(value):
+            if value is NO_VALUE or not fits(value):
                 place = entry.value.span if entry.value is not None else entry.span
                 self._note("AE407", f"`{entry.key}` of the policy is {what}", place)
             elif entry.key not in not_yet.POLICIES:
@@ -150,7 +123,6 @@ class DeclarationChecks:
                     self._capability(text, element.span)
                 else:
                     self._requirement(text, element.span)
-        self._not_yet(node, "`require:`")
 
     def _capability(self, word: str, span: nodes.Span) -> None:
         if word not in CAPABILITIES:
@@ -171,11 +143,10 @@ class DeclarationChecks:
                 self._note("AE409", fault, entry.value.span if entry.value is not None else entry.span)
         if node.name is None and not any(entry.key == "id" for entry in node.entries):
             self._note("AE409", "a contract names its plugin", node.span, "add `id:`")
-        self._not_yet(node, "`plugin_contract:`")
 
     def _contract_fault(self, entry: nodes.Entry) -> str | None:
         value = plain(entry.value)
-        if value is _NO_VALUE:
+        if value is NO_VALUE:
             return f"`{entry.key}` of a contract is known before the script runs"
         if entry.key == "version":
             try:
@@ -219,11 +190,9 @@ class DeclarationChecks:
 
     def _parallel(self, node: nodes.Parallel, scope: Any, loop: bool) -> None:
         self._push([branch.value for branch in node.branches], scope, loop)
-        self._not_yet(node, "`parallel:`")
 
     def _transaction(self, node: nodes.Transaction, scope: Any, loop: bool) -> None:
         self._push((node.body,), scope, loop)
-        self._not_yet(node, "`transaction:`")
 
     def _on_error(self, node: nodes.OnError, scope: Any, loop: bool) -> None:
         for rule in node.rules:
@@ -239,7 +208,6 @@ class DeclarationChecks:
             self._push(rule.actions, scope, False)
             if rule.retry is not None:
                 self._push((rule.retry,), scope, loop)
-        self._not_yet(node, "`on_error:`")
 
     # ------------------------------------------------------------ templates and manifests
 

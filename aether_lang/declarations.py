@@ -4,6 +4,7 @@ import ast
 from typing import Any
 
 from . import nodes, not_yet
+from .data import plain
 from .expressions import assign, call, const, load
 from .phrases import Phrases
 
@@ -97,6 +98,7 @@ class Declarations(Phrases):
             "name": node.name,
             "kind": node.kind,
             "line": node.span.line,
+            "end_line": node.span.end_line,
             "fields": fields,
             "functions": [member.name for member in node.functions],
             "handlers": [[handler.name, handler.event] for handler in node.handlers],
@@ -176,7 +178,7 @@ class Declarations(Phrases):
         for entry in node.entries:
             if entry.key not in not_yet.POLICIES:
                 raise self._later(entry, f"the policy '{entry.key}'")
-            self._policy[entry.key] = literal(entry.value)
+            self._policy[entry.key] = plain(entry.value)
 
 
 def members(node: nodes.Plugin) -> list[nodes.Function | nodes.Handler]:

@@ -34,6 +34,8 @@ class Host(Protocol):
 
     direct: bool
     """True when `call` may be called as it is: it copies what it keeps, never blocks and watches no deadline."""
+    overlaps: bool
+    """True when several threads may have a call under way at once."""
 
     def call(self, capability: str, operation: str, args: dict[str, Any], position: Place) -> Any:
         """Carries out one operation; arguments and result are plain data. Blocks until the answer is there."""
@@ -76,6 +78,10 @@ FUNCTIONS: Final = _operations(_DATA["functions"])
 arguments as `args`, `**` further keyword arguments as `kwargs`."""
 BEHIND_THE_LANGUAGE: Final = _operations(_DATA["behind"])
 """Operations that verbs, ambient values and declarations reach, by the runtime's own name for them."""
+EFFECTS: Final[dict[str, str]] = {name: row["effect"] for name, row in _DATA["capabilities"].items()}
+"""The class of effect of each capability (18.3), as `policies/capabilities.toml` has it."""
+RISKS: Final[dict[str, float]] = {name: row["risk"] for name, row in _DATA["capabilities"].items()}
+"""What one use of each capability takes from `risk_budget`."""
 
 _MISSING: Final = object()
 
@@ -87,6 +93,7 @@ class LocalHost:
     """
 
     direct = True
+    overlaps = False
 
     def __init__(
         self,

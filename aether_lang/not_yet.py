@@ -6,12 +6,7 @@ from . import nodes
 from .errors import AetherError, Diagnostic
 
 STATEMENTS: Final[dict[type, str]] = {
-    nodes.Require: "`require:` blocks",
     nodes.Workflow: "`workflow:` blocks",
-    nodes.Parallel: "`parallel:` blocks",
-    nodes.Transaction: "`transaction:` blocks",
-    nodes.OnError: "`on_error:` rules",
-    nodes.PluginContract: "`plugin_contract:` blocks",
     nodes.Item: "manifest items",
     nodes.Manifest: "manifests",
 }
@@ -19,7 +14,7 @@ FUNCTIONS: Final = frozenset({"manifest", "rollback", "setTimeout", "clearTimeou
 """Functions of the library; to look for plugins of that name would mislead."""
 FIELDS: Final = frozenset({"capabilities", "timeout", "requires"})
 """Fields of a plugin block that would narrow or stop a run: a run that ignored them would do more than it says."""
-POLICIES: Final = frozenset({"strict", "strict_null", "unbound_calls", "unbound_names"})
+POLICIES: Final = frozenset({"strict", "strict_null", "unbound_calls", "unbound_names", "on_error"})
 """The policies that runs of this version do keep."""
 
 

@@ -7,11 +7,13 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from .boundaries import Contracts
 from .budget import Budget
 from .calling import parameter_names
 from .compiled import Compiled
 from .host import Host
 from .runtime import Runtime
+from .stdlib.times import seconds
 from .units import PluginInstance, Unit
 from .values import CATCHABLE, Cancelled, ErrorValue, Halt, LimitError, ScriptError, StopExecution, limit_error, plain
 
@@ -56,7 +58,10 @@ def run(
     """
     program = Compiled(compiled)
     budget = Budget(limits or {}) if budget is None else budget
-    rt = Runtime(host, budget, parameters=parameters, context=context, config=config, policy=program.meta.get("policy"))
+    policy = program.meta["policy"]
+    budget.tighten(_tightened(policy))
+    rt = Runtime(host, budget, parameters=parameters, context=context, config=config, policy=policy)
+    rt.contracts = Contracts(rt, program.meta["contracts"])
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(max(before, _depth() + int(budget.values["depth"]) * _FRAMES_PER_CALL + _FRAMES_OF_OURS))
     try:
@@ -74,12 +79,17 @@ def _depth() -> int:
 
 def _execute(rt: Runtime, program: Compiled, entry: str | None) -> tuple[Any, BaseException | None]:
     """The result, or what ended the run."""
-    result, failure = None, None
+    result: Any = None
+    failure: BaseException | None = None
+    stopped = False
     try:
         unit = Unit(rt, program)
+        if program.meta["one_transaction"]:
+            rt.transactions.begin_job()
         result = _entered(rt, unit, unit.run(rt.budget.depth), entry)
+        rt.branches.join()
     except StopExecution as stop:
-        result = stop.message or None
+        result, stopped = stop.message or None, True
     except (Halt, Exception) as error:
         failure = error
     for cleanup in reversed(rt.cleanups):
@@ -87,12 +97,28 @@ def _execute(rt: Runtime, program: Compiled, entry: str | None) -> tuple[Any, Ba
             cleanup()
         except (Halt, Exception) as error:
             failure = failure or error
+    try:
+        rt.transactions.end_job(failure is not None)
+    except (Halt, Exception) as error:
+        failure = failure or error
+    if failure is not None or stopped:
+        rt.branches.stop()
     if failure is None:
         try:
             return plain(result), None
         except (Halt, Exception) as error:
             return None, error
     return None, failure
+
+
+def _tightened(policy: dict[str, Any]) -> dict[str, Any]:
+    """The limits that the script's own policy sets."""
+    limits = {
+        "steps": policy.get("max_steps"),
+        "wall_s": seconds(policy["max_time"]) if "max_time" in policy else None,
+        "branches": policy.get("max_concurrency"),
+    }
+    return {name: value for name, value in limits.items() if value is not None}
 
 
 def _entered(rt: Runtime, unit: Unit, result: Any, entry: str | None) -> Any:
@@ -152,7 +178,10 @@ def _ended(rt: Runtime, result: Any, failure: BaseException | None) -> Outcome:
         most = rt.budget.values["memory_mb"]
         failure = limit_error("memory_mb", most, "the process has no more memory").with_traceback(failure.__traceback__)
     if isinstance(failure, CATCHABLE):
-        record = _record(rt.caught(failure))
+        error = rt.caught(failure)
+        record = _record(error)
+        if error is rt.recovery.handled:
+            record["handled"] = True
     else:
         if not isinstance(failure, Halt):
             private = "".join(traceback.format_exception(failure))

@@ -5,20 +5,24 @@ them through the names that `Unit.namespace` hands out, and through nothing else
 """
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from types import CodeType, FrameType, FunctionType, TracebackType
 from typing import Any, Final, NoReturn
 
 from . import host as outside
 from . import jobs, stdlib, verbs
+from .boundaries import CALLS, Contracts, Narrowing
+from .branches import Branches, Passing
 from .budget import LARGE, Budget
 from .calling import CO_VARARGS, METHOD_ARITY, bound_args, checked_call, parameter_names
 from .compiled import Compiled
 from .methods import METHODS, Method
 from .operators import Operators
+from .recovery import Recovery
 from .regex import Regex, RegexError
 from .stdlib import times
+from .transactions import Transactions
 from .units import Unit
 from .values import (
     Builtin,
@@ -60,12 +64,19 @@ class Runtime(Operators):
     ) -> None:
         """`config` replaces entries of a plugin's `config`; `policy` holds the script's own `policy:` entries."""
         super().__init__(self)
-        self.host = host
+        self.policy = dict(policy or {})
         self.budget = budget
+        self.recovery = Recovery(self)
+        self.branches = Branches(self, budget, self.recovery.left_branch)
+        self.branches.one_by_one = not host.overlaps or self.policy.get("deterministic") is True
+        self.direct = host.direct
+        self.host: outside.Host = host if self.branches.one_by_one else Passing(host, self.branches)
+        self.transactions = Transactions(self)
+        self.narrowing = Narrowing(self)
+        self.contracts = Contracts(self, [])
         self.parameters = copied(parameters or {})
         self.context = copied(context or {})
         self.config = copied(config or {})
-        self.policy = dict(policy or {})
         self.strict_null = self.policy.get("strict_null") is True
         self.shared: dict[str, Any] = {}
         self.outputs: dict[str, Any] = {}
@@ -75,6 +86,7 @@ class Runtime(Operators):
         self.commands: dict[str, Any] = {}
         self.timers: list[tuple[str, Any]] = []
         self.cleanups: list[Callable[[], None]] = []
+        self.namespaces: list[dict[str, Any]] = []
         self._gone_over = 0
         self._modules: dict[str, Unit] = {}
         self._files: dict[tuple[str, str], Unit] = {}
@@ -218,9 +230,40 @@ class Runtime(Operators):
     def call_host(self, capability: str, operation: str, args: dict[str, Any], place: Place) -> Any:
         """One operation of the host. Arguments leave as plain data; nothing is called once the run must end."""
         self.budget.check()
-        result = self.host.call(capability, operation, plain(args), place)
+        if self.narrowing:
+            self.narrowing.check(capability, place)
+        data = plain(args)
+        if operation in CALLS and self.contracts:
+            name = str(data.get("name") or f"{data.get('receiver')}.{data.get('function')}")
+            given = data.get("args") or [], data.get("kwargs") or {}
+            result = self.contracts.kept(name, *given, lambda: self.host.call(capability, operation, data, place))
+        else:
+            result = self.host.call(capability, operation, data, place)
         self.budget.check()
         return result
+
+    def indirect(self) -> None:
+        """From now on every call of the host goes through `call_host`, whatever the host allows."""
+        if self.direct:
+            self.direct = False
+            for namespace in self.namespaces:
+                if "@host" in namespace:
+                    namespace["@host"] = self.call_host
+
+    def require_capabilities(self, wanted: Sequence[str]) -> None:
+        """PermissionError for the first capability that the run does not have."""
+        for word in self.serve("unmet", {"capabilities": list(wanted)}) if wanted else ():
+            raise ScriptError("PermissionError", f"missing capability: {word}", {"capability": word})
+
+    def require(self, wanted: Mapping[str, list[str]]) -> None:
+        """RequirementError that names everything the script requires and does not have (12.3)."""
+        asked = {key: listed for key, listed in wanted.items() if listed}
+        unmet = self.serve("unmet", asked) if asked else []
+        if unmet:
+            raise ScriptError("RequirementError", "the script requires what is not there: " + "; ".join(unmet), unmet)
+
+    def roll_back(self) -> None:
+        """`then: rollback`: the job ends, and at its end what it staged is discarded."""
 
     def serve(self, name: str, args: dict[str, Any]) -> Any:
         """An operation of `host.BEHIND_THE_LANGUAGE` by the runtime's own name."""

@@ -308,12 +308,40 @@ class Scopes:
             binding.values.append(node.value)
             block.active.add(node.name)
             self.names[id(node)] = binding
+        elif isinstance(node, nodes.Parallel):
+            self._parallel(node, block)
+        elif isinstance(node, nodes.ErrorRule):
+            if node.retry is not None:
+                self._expression(node.retry, block)
+            self._code(node, block, (nodes.Param(node.span, "error"),), node.actions)
         elif isinstance(node, nodes.Use | nodes.FromImport):
             for name in (node.name,) if isinstance(node, nodes.Use) else node.names:
                 binding = self._assign(name, block, "any")
                 binding.lazy = binding.lazy or isinstance(node, nodes.FromImport)
         else:
             self._rest(node, block)
+
+    def _parallel(self, node: nodes.Parallel, block: BlockScope) -> None:
+        """Each branch is a function; its name is bound before any of them begins, and holds what is yet to come."""
+        for branch in node.branches:
+            if branch.name is not None:
+                binding = self._assign(branch.name, block, "any")
+                binding.lazy = True
+                self.names[id(branch)] = binding
+                self._keep.append(branch)
+        for branch in node.branches:
+            self._code(branch, block, (), (branch.value,))
+
+    def _code(
+        self, node: nodes.Node, block: BlockScope, params: tuple[nodes.Param, ...], parts: tuple[Any, ...]
+    ) -> None:
+        """Statements or expressions that are a function of their own."""
+        sure = set(self._sure)
+        root = self._open(node, block, params)
+        self._prescan(parts, root)
+        for part in parts:
+            self._statement(part, root) if isinstance(part, _STATEMENTS) else self._expression(part, root)
+        self._sure = sure
 
     def _assignment(self, node: nodes.Assign, block: BlockScope) -> None:
         if node.value is not None:
@@ -547,10 +575,12 @@ _OF_THEIR_OWN: Final = (
     nodes.Handler,
     nodes.Command,
     nodes.Timer,
+    nodes.ErrorRule,
+    nodes.ParallelBranch,
     nodes.TextPhrase,
 )
 """Nodes that create no names in the function around them: other functions, and text that only looks like code."""
-_STATEMENTS: Final = (*nodes.Stmt.__args__, nodes.Catch, nodes.Case, nodes.Branch)  # type: ignore[attr-defined]
+_STATEMENTS: Final = (*nodes.Stmt.__args__, nodes.Catch, nodes.Case, nodes.Branch, nodes.ErrorRule)  # type: ignore[attr-defined]
 _PURE: Final = (
     nodes.Null,
     nodes.Bool,
@@ -636,6 +666,8 @@ def _written(node: Any) -> Iterator[str]:
         yield node.name
     elif isinstance(node, nodes.FromImport):
         yield from node.names
+    elif isinstance(node, nodes.Parallel):
+        yield from (branch.name for branch in node.branches if branch.name is not None)
     elif isinstance(node, nodes.VerbPhrase):
         for slot in node.slots:
             if isinstance(slot, nodes.SlotPrep) and slot.prep == _RESULT_NAMES.get(node.base):

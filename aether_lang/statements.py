@@ -351,7 +351,7 @@ class Statements(Expressions):
         def body() -> None:
             if block:
                 self._put(ast.Expr(call("@enter", load("@d"), const(block))), node)
-            self._block_here(node.body)
+            self._handler_body(node)
 
         if binding.boxed:
             name = self.temp()
@@ -360,6 +360,10 @@ class Statements(Expressions):
         else:
             self._function(binding.py, node, node.params, body)
             self.frame.assigned.add(binding)
+
+    @abstractmethod
+    def _handler_body(self, node: nodes.Function | nodes.Handler) -> None:
+        """The body of a named function; that of a handler is under the rules on errors."""
 
     def _function(self, name: str, node: nodes.Node, params: tuple[nodes.Param, ...], body: Callable[[], None]) -> None:
         """A Python function: hidden depth first, fuel and depth drawn at its entry, then defaults, then the body."""

@@ -51,7 +51,13 @@ class Unit:
 
     def run(self, depth: Any) -> Any:
         """Runs the top level once; the value of its `return`."""
+        meta = self.compiled.meta
+        self.rt.narrowing.add(self.compiled.name, meta["plugins"])
+        if not meta["direct"]:
+            self.rt.indirect()
+        self.rt.require(meta["require"])
         namespace = self.namespace()
+        self.rt.namespaces.append(namespace)
         exec(self.compiled.code, namespace)  # noqa: S102  verified code, no builtins
         return namespace["@main"](depth)
 
@@ -179,9 +185,13 @@ class PluginInstance:
         return self._rt.call_named(depth, function, args, named)
 
 
+def _ignored(_rows: Any) -> None:
+    """Rules on errors of a module: those of the started script count."""
+
+
 def _helpers(rt: "Runtime", unit: Unit) -> dict[str, Any]:
     """Every name that generated code may use, with what stands behind it."""
-    call_host = rt.host.call if rt.host.direct else rt.call_host
+    call_host = rt.host.call if rt.direct else rt.call_host
     return {
         "@fuel": rt.budget.fuel,
         "@zip": zip,
@@ -200,6 +210,14 @@ def _helpers(rt: "Runtime", unit: Unit) -> dict[str, Any]:
         "@unset_box": UNSET,
         **{f"@{name}": getattr(rt, name) for name in _OPERATORS},
         **{f"@{name}": getattr(rt, name) for name in _RUNTIME},
+        "@rules": rt.recovery.rules if unit.is_main else _ignored,
+        "@recover": rt.recovery.recover,
+        "@branch": rt.branches.branch,
+        "@open": rt.branches.open,
+        "@begin_transaction": rt.transactions.begin,
+        "@commit": rt.transactions.commit,
+        "@discard": rt.transactions.discard,
+        "@anything": BaseException,
         "@text": text,
         "@format": formatted,
         "@field": field,
@@ -238,6 +256,7 @@ _FIXED: Final = (
     "fuel", "zip", "type", "len", "append", "enumerate", "type_error", "unbound_error", "int", "str", "list", "range",
     "span", "absent", "unset_box", "text", "format", "field", "element", "pairs", "pair", "elements", "key",
     "catchable", "host", "verb", "begin", "handler", "command", "timer", "plugin", "enter", "configured", "name",
+    "rules", "recover", "branch", "open", "begin_transaction", "commit", "discard", "anything",
 )  # fmt: skip
 HELPERS: Final = frozenset(f"@{name}" for name in (*_FIXED, *_OPERATORS, *_RUNTIME, *steps.NAMES))
 """The names that generated code may use for the runtime, besides `@lib:`, `@job:` and `@value:` names."""

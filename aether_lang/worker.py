@@ -60,6 +60,8 @@ from aether_lang.values import (
 )
 
 PROTOCOL_FAULT: Final = 3
+LATE_S: Final = 1.0
+"""How long after a deadline of the script the hub may still answer."""
 _HALTS: Final[dict[str, type[Halt]]] = {
     halt.type: halt for halt in (LimitError, BudgetError, Cancelled, StopExecution, Nondeterministic)
 }
@@ -69,32 +71,50 @@ class HubHost:
     """The host of a run worker: each operation is one frame out and one frame back."""
 
     direct = False
+    overlaps = True
 
     def __init__(self, channel: Channel, budget: Budget, first_call: int) -> None:
         """`first_call` is the id of the next call: ids grow over all jobs of a worker."""
         self._channel = channel
         self._budget = budget
         self.next_call = first_call
-        self._answers: queue.SimpleQueue[tuple[dict[str, Any], int] | None] = queue.SimpleQueue()
+        self._asking = threading.Lock()
+        self._answers: dict[int, queue.SimpleQueue[tuple[dict[str, Any], int] | None]] = {}
+        budget.wakers.append(self._wake)
 
     def call(self, capability: str, operation: str, args: dict[str, Any], position: Place) -> Any:
-        """One operation; blocks until the hub has answered or the job is cancelled."""
-        number = self.next_call
-        self.next_call += 1
-        body = {"op": operation, "capability": capability, "args": args, "at": position}
+        """One operation; blocks until the hub has answered, the job is cancelled or its deadline is past."""
+        body: dict[str, Any] = {"op": operation, "capability": capability, "args": args, "at": position}
+        left = self._budget.remaining_s()
+        if left is not None:
+            body["within"] = max(left, 0.0)
+        answer: queue.SimpleQueue[tuple[dict[str, Any], int] | None] = queue.SimpleQueue()
+        with self._asking:  # ids grow in the order in which they are sent
+            number = self.next_call
+            self.next_call += 1
+            self._answers[number] = answer
+            try:
+                self._channel.send({"t": "call", "id": number, "body": body})
+            except FrameTooLargeError as error:
+                del self._answers[number]
+                raise ScriptError("ValueError", f"the arguments of {operation} are too large: {error}") from None
         try:
-            self._channel.send({"t": "call", "id": number, "body": body})
-        except FrameTooLargeError as error:
-            raise ScriptError("ValueError", f"the arguments of {operation} are too large: {error}") from None
+            result, size = self._answered(answer)
+        finally:
+            self._answers.pop(number, None)
+        self._budget.charge(size)
+        return _value(result)
+
+    def _answered(self, answer: "queue.SimpleQueue[tuple[dict[str, Any], int] | None]") -> tuple[dict[str, Any], int]:
         while True:
-            answer = self._answers.get()
-            if answer is None:
-                self._budget.check()
-                continue
-            result, size = answer
-            if result["id"] == number:
-                self._budget.charge(size)
-                return _value(result)
+            left = self._budget.remaining_s()
+            try:
+                found = answer.get(timeout=None if left is None else max(left, 0.0) + LATE_S)
+            except queue.Empty:
+                found = None  # the hub should have said so; `check` does
+            if found is not None:
+                return found
+            self._budget.check()
 
     def log(self, level: str, message: str, position: Place) -> None:
         """One log record, cut where a frame could not hold it."""
@@ -120,12 +140,17 @@ class HubHost:
         number = frame.get("id")
         if type(number) is not int or not 0 < number < self.next_call or type(frame.get("ok")) is not bool:
             raise ProtocolError(f"an answer to call {number!r}, which was never made")
-        self._answers.put((frame, size))
+        waiting = self._answers.get(number)
+        if waiting is not None:  # else it came too late, and nobody waits for it
+            waiting.put((frame, size))
 
     def cancel(self, reason: str) -> None:
         """Stops the run at its next slice of fuel, or right away when it waits for an answer."""
         self._budget.cancel(reason)
-        self._answers.put(None)
+
+    def _wake(self) -> None:
+        for waiting in list(self._answers.values()):
+            waiting.put(None)
 
 
 def _value(result: dict[str, Any]) -> Any:

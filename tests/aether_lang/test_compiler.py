@@ -562,16 +562,6 @@ def test_handlers_of_a_loaded_module_are_not_registered() -> None:
     assert host.records == []
 
 
-@pytest.mark.parametrize(
-    "source",
-    ["parallel:\n  a: 1\n", "transaction:\n  - log(1)\n", "on_error:\n  - log(1)\n", "require:\n  plugins: [a]\n"],
-)
-def test_what_this_version_does_not_run_is_refused_with_its_place(source: str) -> None:
-    with pytest.raises(AetherError) as caught:
-        compile_module(parse(source, "a"))
-    assert caught.value.diagnostics[0].line == 1
-
-
 def test_a_long_chain_compiles() -> None:
     assert result("return " + " + ".join(["1"] * 300)) == 300
     assert result("let f = x => x\nreturn " + " + ".join(["f(1)"] * 150)) == 150
@@ -613,8 +603,6 @@ def test_fields_sections_and_variables_of_a_plugin_block_are_names_in_its_functi
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("parallel:\n  a: f()", "`parallel:` blocks"),
-        ("transaction {\n  log 1\n}", "`transaction:` blocks"),
         ("workflow brew { steps: [a] }", "`workflow:` blocks"),
         ("steps:\n  - scan: f()\n    using: g()", "manifests"),
         ("plugin 'p':\n  trigger:\n    schedule: daily", "plugin templates"),
@@ -622,9 +610,6 @@ def test_fields_sections_and_variables_of_a_plugin_block_are_names_in_its_functi
         ("plugin p { persist: true }", "`persist:` of a plugin block"),
         ("simulate load { log 1 }", "`simulate` blocks"),
         ("policy:\n  risk_budget: 0.5", "the policy 'risk_budget'"),
-        ("on_error:\n  - log('x')", "`on_error:` rules"),
-        ("require:\n  plugins: [pot]", "`require:` blocks"),
-        ("plugin_contract:\n  id: pot", "`plugin_contract:` blocks"),
         ("manifest()", "`manifest()`"),
     ],
 )

@@ -328,6 +328,7 @@ def test_the_shipped_limits_are_those_of_the_reference() -> None:
         "items": 1_000_000,
         "output_kb": 1024,
         "log_records": 5000,
+        "branches": 8,
     }
 
 
