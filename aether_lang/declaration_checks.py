@@ -267,10 +267,6 @@ class DeclarationChecks:
                 word = plain(element)
                 if isinstance(word, str):
                     self._capability(word, element.span)
-        if entry.key in not_yet.FIELDS:
-            self._not_yet(entry, f"`{entry.key}:` of a plugin block")
-        elif entry.key == "persist" and isinstance(value, nodes.Bool) and value.value:
-            self._not_yet(entry, "`persist: true`")
 
     def _scheduled(self, entry: nodes.Entry, zone: str) -> None:
         text = schedule_text(entry.value)
