@@ -109,6 +109,8 @@ class DeclarationChecks:
                 self._note("AE407", f"`{entry.key}` of the policy is {what}", place)
             elif entry.key not in not_yet.POLICIES:
                 self._not_yet(entry, f"the policy `{entry.key}`")
+            elif entry.key == "token_budget":
+                self._no_effect(entry, "`token_budget` of the policy")
 
     def _require(self, node: nodes.Require, scope: Any, loop: bool) -> None:
         for entry in node.entries:

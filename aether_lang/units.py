@@ -131,15 +131,15 @@ class Unit:
             raise ScriptError("TypeError", f"state must be a dict, not {kind(state)}")
         key = name if self.is_main else f"{self.path}#{name}"
         kept = self.rt.serve("state_load", {"plugin": key})
-        state = {**state, **kept} if type(kept) is dict else state
-        before = plain(state)
+        found: dict[str, Any] = {**state, **kept} if type(kept) is dict else state
+        before = plain(found)
 
         def keep() -> None:
-            if plain(state) != before:
-                self.rt.serve("state_save", {"plugin": key, "value": state})
+            if plain(found) != before:
+                self.rt.serve("state_save", {"plugin": key, "value": found})
 
         self.rt.endings.append(keep)
-        return state
+        return found
 
     # ------------------------------------------------------------ members
 
@@ -214,6 +214,10 @@ def _ignored(_rows: Any) -> None:
     """Rules on errors of a module: those of the started script count."""
 
 
+def _unregistered(_title: Any, _priority: Any, _deadline: Any, _metrics: Any) -> None:
+    """Goals of a module are not registered (15)."""
+
+
 def _helpers(rt: "Runtime", unit: Unit) -> dict[str, Any]:
     """Every name that generated code may use, with what stands behind it."""
     call_host = rt.host.call if rt.direct else rt.call_host
@@ -235,6 +239,7 @@ def _helpers(rt: "Runtime", unit: Unit) -> dict[str, Any]:
         "@unset_box": UNSET,
         **{f"@{name}": getattr(rt, name) for name in _OPERATORS},
         **{f"@{name}": getattr(rt, name) for name in _RUNTIME},
+        "@note_goal": rt.note_goal if unit.is_main else _unregistered,
         "@rules": rt.recovery.rules if unit.is_main else _ignored,
         "@recover": rt.recovery.recover,
         "@branch": rt.branches.branch,
@@ -281,8 +286,8 @@ _RUNTIME: Final = (
 _FIXED: Final = (
     "fuel", "zip", "type", "len", "append", "enumerate", "type_error", "unbound_error", "int", "str", "list", "range",
     "span", "absent", "unset_box", "text", "format", "field", "element", "pairs", "pair", "elements", "key",
-    "catchable", "host", "verb", "begin", "handler", "command", "timer", "plugin", "enter", "configured", "persisted", "name",
-    "rules", "recover", "branch", "open", "begin_transaction", "commit", "discard", "anything",
+    "catchable", "host", "verb", "begin", "handler", "command", "timer", "plugin", "enter", "configured", "persisted",
+    "name",     "rules", "recover", "branch", "open", "begin_transaction", "commit", "discard", "anything",
 )  # fmt: skip
 HELPERS: Final = frozenset(f"@{name}" for name in (*_FIXED, *_OPERATORS, *_RUNTIME, *steps.NAMES))
 """The names that generated code may use for the runtime, besides `@lib:`, `@job:` and `@value:` names."""
