@@ -62,11 +62,13 @@ class Compiler(Flows):
         """The whole module: one function `@main`."""
         span = self.module.span
         self.frame.out = []
+        self._results_exist()
         self._hoist(self.module.body)
         self._members()
         self._hoist_rules()
         for statement in self.module.body:
             self._top(statement)
+        self._end_of_flows()
         arguments = ast.arguments([], [ast.arg("@d")], None, [], [], None, [])
         main = ast.FunctionDef("@main", arguments, self.frame.out or [ast.Pass()], [], None)
         locate(main, span)
@@ -87,6 +89,7 @@ class Compiler(Flows):
             "flags": self._flags,
             "policy": self._policy,
             **self._blocks_meta(),
+            **self._flows_meta(),
             "one_plugin": len(body) == 1 and isinstance(body[0], nodes.Plugin),
         }
 

@@ -638,6 +638,7 @@ class Expressions:
         return head, listed, ast.Dict([const(k) for k, _ in named], [v for _, v in named]), False
 
     def _call(self, node: nodes.Call) -> ast.expr:
+        node = self.scopes.made.get(id(node)) or node
         if node.safe:
             return self._safe_call(node)
         if isinstance(node.function, nodes.Name) and not self.frame.scope.where:

@@ -5,12 +5,8 @@ from typing import Final
 from . import nodes
 from .errors import AetherError, Diagnostic
 
-STATEMENTS: Final[dict[type, str]] = {
-    nodes.Workflow: "`workflow:` blocks",
-    nodes.Item: "manifest items",
-    nodes.Manifest: "manifests",
-}
-FUNCTIONS: Final = frozenset({"manifest", "rollback", "setTimeout", "clearTimeout", "retry"})
+STATEMENTS: Final[dict[type, str]] = {}
+FUNCTIONS: Final = frozenset({"rollback"})
 """Functions of the library; to look for plugins of that name would mislead."""
 FIELDS: Final = frozenset({"capabilities", "timeout", "requires"})
 """Fields of a plugin block that would narrow or stop a run: a run that ignored them would do more than it says."""

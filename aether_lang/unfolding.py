@@ -8,6 +8,7 @@ about all of it; its own work, whose result is `output`; its message; its branch
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from . import nodes
@@ -164,6 +165,25 @@ def step_call(step: nodes.WorkflowStep, *, first: bool) -> nodes.Expr:
     return called(head, () if first else (nodes.Arg(head.span, nodes.Name(head.span, GIVEN)),))
 
 
+def repeated(node: nodes.Call) -> nodes.Call | None:
+    """`retry(f(x))` with its call as a function, so that it is not done before; None for any other call."""
+    one = node.args[0] if len(node.args) == 1 else None
+    if one is None or one.name is not None or one.spread or not isinstance(one.value, nodes.Call | nodes.MethodCall):
+        return None
+    again = nodes.Lambda(one.span, (), one.value)
+    return nodes.Call(node.span, node.function, (nodes.Arg(one.span, again),), node.safe, node.effect)
+
+
+def results(node: nodes.Node) -> Iterator[str]:
+    """The names that a workflow, or a record of a manifest, gives its results to: names of the module."""
+    if isinstance(node, nodes.Workflow):
+        yield from (step.alias for step in node.steps if step.alias is not None)
+        if isinstance(node.output, nodes.Name):
+            yield node.output.name
+    elif isinstance(node, nodes.ManifestStep) and node.output is not None:
+        yield node.output
+
+
 def step_name(step: nodes.WorkflowStep) -> str:
     """What errors and `retry` call a step: the name of what it calls."""
     head = step.call
@@ -186,7 +206,7 @@ def step_name(step: nodes.WorkflowStep) -> str:
 
 def named_workflow(node: nodes.Workflow) -> nodes.Function:
     """`workflow name { .. }` as the function that runs it: its `input` is the parameter, its value the result."""
-    given = nodes.Param(node.span, "input", None, node.input or nodes.Null(node.span))
+    given = nodes.Param(node.span, "input", node.input or nodes.Null(node.span))
     inner = nodes.Workflow(node.span, None, nodes.Name(node.span, "input"), node.output, node.steps, node.entries)
     assert node.name is not None
     return nodes.Function(node.span, node.name, (given,), nodes.Block(node.span, (inner,)))

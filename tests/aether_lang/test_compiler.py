@@ -603,14 +603,11 @@ def test_fields_sections_and_variables_of_a_plugin_block_are_names_in_its_functi
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("workflow brew { steps: [a] }", "`workflow:` blocks"),
-        ("steps:\n  - scan: f()\n    using: g()", "manifests"),
         ("plugin 'p':\n  trigger:\n    schedule: daily", "plugin templates"),
         ("plugin p { capabilities: [memory.read] }", "`capabilities:` of a plugin block"),
         ("plugin p { persist: true }", "`persist:` of a plugin block"),
         ("simulate load { log 1 }", "`simulate` blocks"),
         ("policy:\n  risk_budget: 0.5", "the policy 'risk_budget'"),
-        ("manifest()", "`manifest()`"),
     ],
 )
 def test_a_construct_that_this_version_does_not_run_is_refused_by_name_at_its_place(text: str, what: str) -> None:
