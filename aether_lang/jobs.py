@@ -10,6 +10,13 @@ from .steps import Steps
 from .values import ErrorValue, Place, ScriptError, StopExecution, kind, text
 
 
+class Transactions(Protocol):
+    """What `rollback` asks of the transactions of the run."""
+
+    def rollback(self, token: Any) -> bool:
+        """Takes back a committed transaction."""
+
+
 class Job(Protocol):
     """What these functions ask of the runtime."""
 
@@ -17,6 +24,7 @@ class Job(Protocol):
     context: dict[str, Any]
     delays: Delays
     steps: Steps
+    transactions: Transactions
 
     def write_log(self, level: str, message: str) -> None:
         """One record of the job's log."""
@@ -194,6 +202,11 @@ def trigger(rt: Job, event: Any, data: Any = None) -> int:
     return found
 
 
+def rollback(rt: Job, token: Any) -> bool:
+    """Takes back a committed transaction of this job; false where that is no longer possible."""
+    return rt.transactions.rollback(token)
+
+
 def _event(event: Any) -> str:
     if type(event) is not str or not event:
         raise ScriptError("TypeError", f"the name of an event must be a string, not {kind(event)}")
@@ -229,6 +242,7 @@ FUNCTIONS: Final[dict[str, Method]] = {
     "emit": emit,
     "trigger": trigger,
     "choice": choice,
+    "rollback": rollback,
 }
 
 CALLS_BACK: Final = frozenset({"emit", "trigger", "setTimeout", "retry", "sleep", "wait"})

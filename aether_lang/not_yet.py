@@ -6,11 +6,14 @@ from . import nodes
 from .errors import AetherError, Diagnostic
 
 STATEMENTS: Final[dict[type, str]] = {}
-FUNCTIONS: Final = frozenset({"rollback"})
+FUNCTIONS: Final[frozenset[str]] = frozenset()
 """Functions of the library; to look for plugins of that name would mislead."""
-FIELDS: Final = frozenset({"capabilities", "timeout", "requires"})
-"""Fields of a plugin block that would narrow or stop a run: a run that ignored them would do more than it says."""
-POLICIES: Final = frozenset({"strict", "strict_null", "unbound_calls", "unbound_names", "on_error"})
+POLICIES: Final = frozenset(
+    {
+        "strict", "strict_null", "unbound_calls", "unbound_names", "on_error", "risk_budget", "token_budget",
+        "data_class", "timeout_default", "max_retries", "max_steps", "max_time", "max_concurrency",
+    }
+)  # fmt: skip
 """The policies that runs of this version do keep."""
 
 

@@ -63,9 +63,12 @@ class Runtime(Operators):
         context: dict[str, Any] | None = None,
         config: dict[str, Any] | None = None,
         policy: Mapping[str, Any] | None = None,
+        name: str = "main",
     ) -> None:
-        """`config` replaces entries of a plugin's `config`; `policy` holds the script's own `policy:` entries."""
+        """`config` replaces entries of a plugin's `config`; `policy` holds the script's own `policy:` entries; `name`
+        is the script's."""
         super().__init__(self)
+        self.name = name
         self.policy = dict(policy or {})
         self.budget = budget
         self.recovery = Recovery(self)
@@ -91,6 +94,7 @@ class Runtime(Operators):
         self.commands: dict[str, Any] = {}
         self.timers: list[tuple[str, Any]] = []
         self.cleanups: list[Callable[[], None]] = []
+        self.endings: list[Callable[[], None]] = []
         self.namespaces: list[dict[str, Any]] = []
         self._gone_over = 0
         self._modules: dict[str, Unit] = {}
@@ -721,7 +725,7 @@ class Runtime(Operators):
     def manifest(self) -> dict[str, Any]:
         """The manifest of the module that asks, as data."""
         unit = self._modules.get(self.place()[3], self.main)
-        return {} if unit is None else copied(unit.compiled.meta["manifest"])  # type: ignore[no-any-return]
+        return {} if unit is None else copied(unit.compiled.meta["manifest"])
 
     def load(self, path: str) -> Unit:
         """The module, instantiated once per run; ImportError when the host has none of that path."""
