@@ -221,8 +221,9 @@ class Checker(DeclarationChecks):
             inner.kinds[part.name] = part
         for section in node.sections:
             inner.kinds[section.name] = "name"
-        if node.template is not None:
-            self._not_yet(node, "plugin templates")
+        if node.template is not None and any(handler.name == "on_run" for handler in node.handlers):
+            message = "a block with the keys of a template runs the template, `on_run` cannot stand beside them"
+            self._note("AE404", message, node.template.span)
         zones = (plain(entry.value) for entry in node.fields if entry.key == "tz")
         zone = next((zone for zone in zones if isinstance(zone, str)), "UTC")
         for entry in node.fields:

@@ -51,7 +51,7 @@ class Flows(Blocks):
         """One step, whose value replaces that of the step before; passed over, it leaves that as it is."""
         guards = [] if step.condition is None else [nodes.SlotGuard(step.condition.span, "if", step.condition)]
         with self._inside(guards, step):
-            name = self.temp()
+            name = f"v_step '{unfolding.step_name(step)}'@{self.temp()}"  # how a stack shows it
             done = self.scopes.made[id(step)]
 
             def body() -> None:
@@ -93,6 +93,61 @@ class Flows(Blocks):
             self._statement(statement)
         elif node.content is not None:
             self._put(ast.Expr(self._item_value(node)), node)
+
+    # ------------------------------------------------------------ templates
+
+    def _plugin_fields(self, node: nodes.Plugin) -> None:
+        """The fields of a block; a template's work is registered for its event."""
+        super()._plugin_fields(node)
+        trigger = node.template.trigger if node.template is not None else None
+        if trigger is not None and trigger.event is not None:
+            handler = self.scopes.names[id(self.scopes.made[id(node)])]
+            assert handler is not None
+            self._put(ast.Expr(call("@handler", const(trigger.event), self.read(handler))), trigger)
+
+    def _do_template(self, node: nodes.Template) -> None:
+        """The work of one trigger, in the order of 14.2; its value is what it has made."""
+        guard = node.trigger.guard if node.trigger is not None else None
+        if guard is not None:
+            leave = ast.If(ast.UnaryOp(ast.Not(), self.expr(guard)), [ast.Return(const(None))], [])
+            self._put(leave, guard)
+        made = self.temp()
+        self._put(assign(made, self._retrieved(node)), node)
+        null = nodes.Null(node.span)
+        if node.goal is not None:
+            goal, model, *constraints = self.operands(node.goal, node.model or null, *node.constraints)
+            answer = call("@ask", goal, model, ast.List(constraints, ast.Load()), load(made))
+            self._put(assign(made, answer), node.goal)
+        if node.output is not None:
+            self.assign_to(nodes.Name(node.span, node.output), load(made), node)
+        self._hoist(node.actions)
+        for action in node.actions:
+            self._statement(action)
+        for entry in node.store:
+            self._put(ast.Expr(call("@keep_answer", self.expr(entry.value), load(made))), entry)
+        if node.feedback is not None:
+            self._feedback(node.feedback)
+        self._put(ast.Return(load(made)), node)
+
+    def _retrieved(self, node: nodes.Template) -> ast.expr:
+        """The entries that a template works on; a list without any where it retrieves none."""
+        if not node.retrieve:
+            return ast.List([], ast.Load())
+        given: dict[str, Any] = {"from": None, "limit": None, "filter": None}
+        for entry in node.retrieve:
+            given[entry.key] = self.scopes.made.get(id(entry), entry.value)
+        return call("@retrieve", *self.operands(*(value or nodes.Null(node.span) for value in given.values())))
+
+    def _feedback(self, node: nodes.Feedback) -> None:
+        """Waits for what is expected, where something is done when it does not come; else it is only noted."""
+        if node.expect is None:
+            return
+        expected = self.expr(node.expect)
+        if node.no_response is None:
+            self._put(ast.Expr(call("@job:debug", const("expected:"), expected)), node)
+            return
+        late = ast.UnaryOp(ast.Not(), call("@answered", expected))
+        self._put(ast.If(late, self._block(node.no_response), []), node)
 
     # ------------------------------------------------------------ the module
 

@@ -17,9 +17,9 @@ POLICIES: Final = frozenset(
 """The policies that runs of this version do keep."""
 
 
-def refused(module: nodes.Module, line: int, column: int, message: str) -> AetherError:
+def refused(module: nodes.Module, line: int, column: int, message: str, code: str = "AE190") -> AetherError:
     """The error for a construct that this version does not run, at its place."""
     lines = module.source.splitlines()
     source = lines[line - 1] if 0 < line <= len(lines) else ""
     caret = "".join(c if c == "\t" else " " for c in source[: column - 1]) + "^"
-    return AetherError([Diagnostic("check", "AE190", module.name, line, column, column + 1, message, source, caret)])
+    return AetherError([Diagnostic("check", code, module.name, line, column, column + 1, message, source, caret)])

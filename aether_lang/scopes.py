@@ -105,8 +105,9 @@ class Scopes:
         self.of_module: list[Binding] = []
         self.main = FunctionScope(module, None)
         self.functions[id(module)] = self.main
+        results = self._look_over(module)
         self._prescan(module.body, self.main.root)
-        self._results(module)
+        self._bind_results(module, results)
         self._statements(module.body, self.main.root)
         self._infer()
 
@@ -179,19 +180,27 @@ class Scopes:
             if self.find(name, root) is None:
                 self._bind(name, root)
 
-    def _results(self, module: nodes.Module) -> None:
+    def _look_over(self, module: nodes.Module) -> list[str]:
+        """The names that steps give their results to. An item below an entry or another item is data, no statement."""
+        found: list[str] = []
+        work: list[Any] = list(module.body)
+        while work:
+            node = work.pop()
+            work += children(node)
+            found += unfolding.results(node)
+            if isinstance(node, nodes.Entry | nodes.Item) and node.body is not None:
+                self.made.update((id(part), None) for part in node.body.body if isinstance(part, nodes.Item))
+        return found
+
+    def _bind_results(self, module: nodes.Module, results: list[str]) -> None:
         """Creates the names that steps in functions give their results to: they are names of the module (12.4, 14.3).
         The walk over a function finds them there, unless the function has such a name of its own."""
         own = {node.target.name for node in module.body
                if isinstance(node, nodes.Assign) and node.declare is not None and isinstance(node.target, nodes.Name)
                }  # fmt: skip
-        work: list[Any] = list(module.body)
-        while work:
-            node = work.pop()
-            work += children(node)
-            for name in unfolding.results(node):
-                if name not in own and self.find(name, self.main.root) is None:
-                    self.of_module.append(self._bind(name, self.main.root))
+        for name in results:
+            if name not in own and self.find(name, self.main.root) is None:
+                self.of_module.append(self._bind(name, self.main.root))
 
     def unfolded(self, node: Any, what: Callable[[Any], Any]) -> Any:
         """The nodes that a node means, made once: what is known of nodes goes by their identity."""
@@ -302,9 +311,29 @@ class Scopes:
             binding = self._bind(name, scope)
             binding.values.append("any")
             binding.const = name == "config"
-        members: list[nodes.Function | nodes.Handler] = [*node.functions, *node.handlers]
-        for member in members:
+        for member in self.members(node):
             self._members.setdefault(member.name, []).append(self._declare(member, scope))
+
+    def members(self, node: nodes.Plugin) -> list[nodes.Function | nodes.Handler]:
+        """The functions and handlers of a plugin block; the work of a template is its `on_run`."""
+        work = () if node.template is None else (self.unfolded(node, unfolding.template_handler),)
+        return [*node.functions, *node.handlers, *work]
+
+    def _template(self, node: nodes.Template, block: BlockScope) -> None:
+        """What is computed at each trigger, in its order; the name of `output` is a field of the block."""
+        guard = node.trigger.guard if node.trigger is not None else None
+        computed: list[Any] = [guard, node.goal, node.model, *node.constraints, node.feedback and node.feedback.expect]
+        for entry in (*node.retrieve, *node.store):
+            where = entry.key == "filter" and not isinstance(entry.value, nodes.Text)
+            computed.append(self.unfolded(entry, unfolding.filtered) if where else entry.value)
+        for part in computed:
+            if part is not None:
+                self._expression(part, block)
+        if node.output is not None:
+            self._assign(node.output, block, "any")
+        self._statements(node.actions, block)
+        if node.feedback is not None and node.feedback.no_response is not None:
+            self.block(node.feedback.no_response, block, block.in_loop)
 
     def _statement(self, node: Any, block: BlockScope) -> None:
         if isinstance(node, nodes.Assign):
@@ -345,6 +374,8 @@ class Scopes:
             self._parallel(node, block)
         elif isinstance(node, nodes.Workflow):
             self._workflow(node, block)
+        elif isinstance(node, nodes.Template):
+            self._template(node, block)
         elif isinstance(node, nodes.Manifest):
             self._statements(self.unfolded(node, unfolding.statements), block)
         elif isinstance(node, nodes.Item):
@@ -433,14 +464,15 @@ class Scopes:
             if part is not None:
                 self._statement(part, scope)
         self._bind_fields(node, scope)
-        for member in (*node.functions, *node.handlers, *node.timers):
+        for member in (*self.members(node), *node.timers):
             self._statement(member, scope)
         self._statements(node.statements, scope)
 
     def _bind_fields(self, node: nodes.Plugin, scope: BlockScope) -> None:
         """The fields, sections and variables of a plugin block are names in its functions. Bound once the fields are
         walked: between themselves they are symbols."""
-        for name in (*(entry.key for entry in node.fields), *(section.name for section in node.sections)):
+        output = node.template.output if node.template is not None else None
+        for name in (*(entry.key for entry in node.fields), *(section.name for section in node.sections), output or ""):
             if name.isidentifier() and name not in scope.bindings:
                 self._bind(name, scope).values.append("any")
         for statement in node.statements:

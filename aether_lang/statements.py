@@ -61,6 +61,9 @@ class Statements(Expressions):
         for statement in self.frame.out[mark:]:
             locate(statement, node.span)
 
+    def _refuse(self, node: nodes.Node, code: str, message: str) -> AetherError:
+        return not_yet.refused(self.module, node.span.line, node.span.column, message, code)
+
     def _later(self, node: nodes.Node, what: str) -> AetherError:
         return not_yet.refused(self.module, node.span.line, node.span.column, f"not available yet: {what}")
 

@@ -1,13 +1,15 @@
 """Steps of workflows at run time: attempts, pauses, deadlines, and doing one again (language reference, 12.4, 21)."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from . import triggered
 from .calling import parameter_names
 from .recovery import FIRST_PAUSE_S
 from .stdlib.times import seconds
-from .values import CATCHABLE, ErrorValue, Receiver, ScriptError, is_function, kind
+from .values import CATCHABLE, ErrorValue, Place, Receiver, ScriptError, is_function, kind
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -18,7 +20,7 @@ MOST_ATTEMPTS: Final = 100
 LONGEST_PAUSE_S: Final = 60.0
 """The pauses between attempts double, up to this."""
 
-NAMES: Final[tuple[str, ...]] = ("step", "step_call")
+NAMES: Final[tuple[str, ...]] = ("step", "step_call", "retrieve", "ask", "keep_answer", "answered")
 """The helpers of `helpers`, by name."""
 
 
@@ -43,6 +45,9 @@ class Room(Protocol):
 
     def serve(self, name: str, args: dict[str, Any]) -> Any:
         """An operation of `host.BEHIND_THE_LANGUAGE`."""
+
+    def place(self) -> Place:
+        """Where the script stands."""
 
     def write_log(self, level: str, message: str) -> None:
         """One record of the job's log."""
@@ -119,18 +124,20 @@ class Steps:
                 if tried == more:
                     if name is None:
                         raise
-                    raise _of_step(name, value) from None
+                    raise _of_step(name, value, self._room.place()) from None
             what = "a call" if name is None else f"step '{name}'"
             self._room.write_log("info", f"{what} failed ({value.message}), attempt {tried + 2} of {more + 1} follows")
             self._room.serve("sleep", {"seconds": min(FIRST_PAUSE_S * 2**tried, LONGEST_PAUSE_S)})
         return None
 
 
-def _of_step(name: str, error: ErrorValue) -> ScriptError:
-    """The error with the step's name before its message, all else as it was."""
+def _of_step(name: str, error: ErrorValue, place: Place) -> ScriptError:
+    """The error with the step's name before its message, all else as it was; `place` is that of the step, for an error
+    that has none."""
+    file, line, column = (error.file, error.line, error.column) if error.line else place[:3]
     stack = tuple((one["function"], one["file"], one["line"]) for one in error.field("stack"))
     named = ErrorValue(
-        error.type, f"step '{name}': {error.message}", line=error.line, column=error.column, file=error.file,
+        error.type, f"step '{name}': {error.message}", line=line, column=column, file=file,
         stack=stack, data=error.data, cause=error.cause, retryable=error.retryable,
     )  # fmt: skip
     return ScriptError.again(named)
@@ -163,8 +170,12 @@ def _wanted(given: Any) -> list[str]:
 
 
 def helpers(rt: "Runtime", _unit: "Unit") -> dict[str, Callable[..., Any]]:
-    """What generated code calls for steps, by name."""
-    return {"step": rt.steps.step, "step_call": rt.steps.call}
+    """What generated code calls for steps and templates, by name."""
+    of_templates = {
+        function.__name__: partial(function, rt)
+        for function in (triggered.retrieve, triggered.ask, triggered.keep_answer, triggered.answered)
+    }
+    return {"step": rt.steps.step, "step_call": rt.steps.call, **of_templates}
 
 
 __all__ = ["NAMES", "Steps", "helpers"]

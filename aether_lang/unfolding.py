@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from . import nodes
+from . import host, jobs, nodes, stdlib
 from .words import verb_base
 
 CALLS: Final = frozenset({"action", "call"})
 """Keys of a record whose value names what is called."""
 GIVEN: Final = "@given"
 """The name, which no script can write, of what a step of a workflow gets from the step before it."""
+_FUNCTIONS: Final = host.FUNCTIONS.keys() | jobs.FUNCTIONS.keys() | stdlib.FUNCTIONS.keys()
 _LABELS: Final = frozenset({"if", "condition", "when", "for", "for_each", "as", "do", "then", "else", "using", "output",
                             "store_as", "log", "params", "args", "parameters", "with", "inputs"})  # fmt: skip
 """First keys that say how, and not what, a record does."""
@@ -94,11 +95,11 @@ def work(step: nodes.ManifestStep) -> nodes.Expr | None:
 
 
 def _named(key: str, subject: nodes.Expr | None, step: nodes.ManifestStep) -> nodes.Expr | None:
-    """What `action: x` and `call: x` do: a verb by its bare word behind `action`, a call of everything else."""
+    """What `action: x` and `call: x` do: a call, or a verb by its bare word behind `action`, unless it is a function."""
     if subject is None:
         return None
     word = subject.name if type(subject) is nodes.Name else subject.value if type(subject) is nodes.Text else ""
-    if key == "action" and word.isidentifier() and verb_base(word) == word:
+    if key == "action" and word.isidentifier() and verb_base(word) == word and word not in _FUNCTIONS:
         return _verb(word, None, step)
     if word and all(part.isidentifier() for part in word.split(".")):
         head, *rest = word.split(".")
@@ -210,6 +211,18 @@ def named_workflow(node: nodes.Workflow) -> nodes.Function:
     inner = nodes.Workflow(node.span, None, nodes.Name(node.span, "input"), node.output, node.steps, node.entries)
     assert node.name is not None
     return nodes.Function(node.span, node.name, (given,), nodes.Block(node.span, (inner,)))
+
+
+def template_handler(plugin: nodes.Plugin) -> nodes.Handler:
+    """The work of a template as the `on_run` of its plugin block."""
+    template = plugin.template
+    assert template is not None
+    return nodes.Handler(template.span, "on_run", None, (), nodes.Block(template.span, (template,)))  # type: ignore[arg-type]
+
+
+def filtered(entry: nodes.Entry) -> nodes.SlotGuard:
+    """`filter: cond` as a condition on an entry, whose fields come before variables."""
+    return nodes.SlotGuard(entry.span, "where", entry.value)  # type: ignore[arg-type]  # settled: an expression
 
 
 def item_statement(item: nodes.Item) -> nodes.Stmt | None:

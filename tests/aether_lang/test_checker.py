@@ -92,8 +92,6 @@ def test_a_deep_tree_is_checked_without_recursion() -> None:
     assert codes("a = 1\n" + "".join(f"{' ' * depth}if a:\n" for depth in range(700)) + " " * 700 + "log a") == []
 
 
-
-
 def test_a_function_of_the_script_may_bear_the_name_of_one_that_is_not_there_yet() -> None:
     assert codes("fn retry(x) { return x }\nretry(1)") == []
 

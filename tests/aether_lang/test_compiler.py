@@ -567,7 +567,6 @@ def test_fields_sections_and_variables_of_a_plugin_block_are_names_in_its_functi
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("plugin 'p':\n  trigger:\n    schedule: daily", "plugin templates"),
         ("simulate load { log 1 }", "`simulate` blocks"),
     ],
 )
