@@ -49,6 +49,7 @@ class Contracts:
     def __init__(self, room: Room, contracts: Sequence[Mapping[str, Any]]) -> None:
         """Each contract is the entries of its block, `id` among them."""
         self._room = room
+        self.all = contracts
         self._by_id = {str(contract.get("id")): contract for contract in contracts}
         self._full: dict[str, str] = {}
         self._asked: set[str] = set()

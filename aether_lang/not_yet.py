@@ -11,7 +11,7 @@ FUNCTIONS: Final[frozenset[str]] = frozenset()
 POLICIES: Final = frozenset(
     {
         "strict", "strict_null", "unbound_calls", "unbound_names", "on_error", "risk_budget", "token_budget",
-        "data_class", "timeout_default", "max_retries", "max_steps", "max_time", "max_concurrency",
+        "deterministic", "seed", "mock_io", "data_class", "timeout_default", "max_retries", "max_steps", "max_time", "max_concurrency",
     }
 )  # fmt: skip
 """The policies that runs of this version do keep."""

@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
@@ -113,9 +114,14 @@ class Phrases(Statements):
                 self.frame.out.extend(self._block(body))
 
     def _do_verbstmt(self, node: nodes.VerbStmt) -> None:
-        if node.phrase.base == "simulate":
-            raise self._later(node, "`simulate` blocks")
-        self._phrase(node.phrase, self.temp(), node.body, node)
+        if node.phrase.base == "simulate" and node.body is not None:
+            self._simulation(node, node.body)
+        else:
+            self._phrase(node.phrase, self.temp(), node.body, node)
+
+    @abstractmethod
+    def _simulation(self, node: nodes.VerbStmt, body: nodes.Block) -> None:
+        """`simulate x { .. }`: the block with mocks for its effects."""
 
     def _do_callstmt(self, node: nodes.CallStmt) -> None:
         self._call_phrase(node.call, node.slots, self.temp(), node)

@@ -49,17 +49,19 @@ def run(
     entry: str | None = None,
     config: dict[str, Any] | None = None,
     budget: Budget | None = None,
+    job: str = "",
 ) -> Outcome:
     """Runs a compiled script on the host and never raises for what the script does.
 
     `limits` has names of 18.1, those missing are as shipped; `entry` names a function, handler or command; `config`
-    replaces entries of the plugin's config. A given `budget` lets others cancel the run, and replaces `limits`.
+    replaces entries of the plugin's config; `job` is its id, the seed where nothing else is. A given `budget` lets others cancel the run, and replaces `limits`.
     ValueError when the bytes are of another version.
     """
     program = Compiled(compiled)
     budget = Budget(limits or {}) if budget is None else budget
     policy = program.meta["policy"]
     budget.tighten(_tightened(policy))
+    host = _fixed(host, program, job)
     rt = Runtime(host, budget, parameters=parameters, context=context, config=config, policy=policy, name=program.name)
     rt.contracts = Contracts(rt, program.meta["contracts"])
     before = sys.getrecursionlimit()
@@ -112,6 +114,22 @@ def _execute(rt: Runtime, program: Compiled, entry: str | None) -> tuple[Any, Ba
         except (Halt, Exception) as error:
             return None, error
     return None, failure
+
+
+_CHANGES_HOST: Final = frozenset({"deterministic", "seed", "mock_io"})
+
+
+def _fixed(host: Host, program: Compiled, job: str) -> Host:
+    """The host that the script's policy asks for: chance and time fixed, effects to mocks (18.4)."""
+    meta, policy = program.meta, program.meta["policy"]
+    about = meta["flags"].get("meta") or {}
+    if not (_CHANGES_HOST & policy.keys() or about.get("seed") is not None):
+        return host
+    from .mocks import with_policy  # most runs have no use for it
+
+    start = host.call("time.read", "time.now", {}, (program.name, 1, 1, "")) if policy.get("deterministic") else 0.0
+    source = f"script:{program.name}"
+    return with_policy(host, policy, job, start, meta=about, contracts=meta["contracts"], source=source)
 
 
 def _tightened(policy: dict[str, Any]) -> dict[str, Any]:

@@ -271,6 +271,26 @@ class Runtime(Operators):
         if unmet:
             raise ScriptError("RequirementError", "the script requires what is not there: " + "; ".join(unmet), unmet)
 
+    def begin_simulation(self) -> tuple[outside.Host, int]:
+        """From here on effects go to mock providers, and reads to the host; gives what `end_simulation` needs."""
+        from .mocks import Mocks  # most runs have no use for it
+
+        before = self.host, self.branches.mark()
+        self.host = Mocks(self.host, reads=True, contracts=self.contracts.all, source=f"script:{self.name}")
+        return before
+
+    def end_simulation(self, mark: tuple[outside.Host, int]) -> list[dict[str, Any]]:
+        """Gives the effects there would have been, as `$last_output` too; none of them has happened."""
+        mocks: Any = self.host
+        self.branches.join(mark[1])
+        self.host = mark[0]
+        found = [
+            {name: getattr(effect, name) for name in ("operation", "capability", "args", "line", "would")}
+            for effect in mocks.effects
+        ]
+        self.outputs["last_output"] = found
+        return found
+
     def roll_back(self) -> None:
         """`then: rollback`: the job ends, and at its end what it staged is discarded."""
 

@@ -37,9 +37,9 @@ async def apply(ctx: Context, changes: Changes, source: str) -> Named:
 
     def write(tx: Any) -> Named:
         before = _before(tx, owner, changes)
+        records.drop(tx, owner, records.rows_of(tx, owner, changes.deleted))
         for new in drafts:
             records.put(tx, owner, new, now, settings)
-        records.drop(tx, owner, records.rows_of(tx, owner, changes.deleted))
         for goal in changes.goals:
             goals.put(tx, owner, goal, settings)
         for id in changes.gone:
