@@ -85,10 +85,11 @@ def _execute(rt: Runtime, program: Compiled, entry: str | None, job: str) -> tup
     stopped = False
     try:
         _fix(rt, program, job)
-        unit = Unit(rt, program)
+        unit = rt.main = Unit(rt, program)
         if program.meta["one_transaction"]:
             rt.transactions.begin_job()
         result = _entered(rt, unit, unit.run(rt.budget.depth), entry)
+        rt.delays.finish()
         rt.branches.join()
         for ending in rt.endings:
             ending()
@@ -147,6 +148,9 @@ def _entered(rt: Runtime, unit: Unit, result: Any, entry: str | None) -> Any:
     rt.at = rt.budget.depth
     if entry is not None:
         return _named(rt, unit, entry)
+    alone = unit.compiled.meta["alone"]
+    if alone is not None:
+        return _named(rt, unit, alone)
     owners = [plugin for plugin in unit.plugins if "on_run" in plugin.functions]
     return _on_run(rt, owners[0]) if len(owners) == 1 else result
 

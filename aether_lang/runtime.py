@@ -17,11 +17,13 @@ from .branches import Branches, Passing
 from .budget import LARGE, Budget
 from .calling import CO_VARARGS, METHOD_ARITY, bound_args, checked_call, parameter_names
 from .compiled import Compiled
+from .delays import Delays
 from .methods import METHODS, Method
 from .operators import Operators
 from .recovery import Recovery
 from .regex import Regex, RegexError
 from .stdlib import times
+from .steps import Steps
 from .transactions import Transactions
 from .units import Unit
 from .values import (
@@ -77,6 +79,9 @@ class Runtime(Operators):
         self.transactions = Transactions(self)
         self.narrowing = Narrowing(self)
         self.contracts = Contracts(self, [])
+        self.steps = Steps(self)
+        self.delays = Delays(self)
+        self.main: Unit | None = None
         self.parameters = copied(parameters or {})
         self.context = copied(context or {})
         self.config = copied(config or {})
@@ -737,6 +742,11 @@ class Runtime(Operators):
     def imported(self, path: str, name: str) -> Future:
         """`from path import name`: the member, read whenever the name is; ImportError when there is none."""
         return Future(lambda: self.load(path).imported(name))
+
+    def manifest(self) -> dict[str, Any]:
+        """The manifest of the module that asks, as data."""
+        unit = self._modules.get(self.place()[3], self.main)
+        return {} if unit is None else copied(unit.compiled.meta["manifest"])
 
     def load(self, path: str) -> Unit:
         """The module, instantiated once per run; ImportError when the host has none of that path."""
