@@ -1,4 +1,4 @@
-"""What a script registers while it is resident, read from its text: schedules, events, conditions (11.2, 11.3, 12.1, 16).
+"""What a script registers while it is resident, read from its text: schedules, events, conditions (11, 12.1, 16).
 
 The hub makes them live without running the script. Entries are those of `entry_points`; a schedule that nothing can be
 read from before the run is left out, as the checker has said by then.
@@ -23,7 +23,7 @@ _CODE = (nodes.Function, nodes.Lambda, nodes.Handler, nodes.Command, nodes.Timer
 
 
 class Scheduled(msgspec.Struct, frozen=True):
-    """An entry and when it is due: `schedule` as it is written, in the zone `tz`. No entry is the script's own (11.3)."""
+    """An entry and when it is due, as it is written, in the zone `tz`. No entry is the script's own (11.3)."""
 
     entry: str | None
     schedule: str | float
