@@ -12,7 +12,7 @@ HOUSE = "core:"
 
 
 def caller_of(ctx: Context, script: str) -> dict[str, Any]:
-    """Return on whose behalf a call is made; the script is left out: where it schedules itself, its runs are narrowed."""
+    """Return on whose behalf a call is made; the script is left out, for it narrows its own runs anyway."""
     caller = ctx.chain.caller
     return {
         "id": caller.id,
