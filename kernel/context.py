@@ -10,7 +10,7 @@ import itertools
 import logging
 import secrets
 import types
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, get_args, overload
 
@@ -348,13 +348,13 @@ class Context:
         timeout_s: float | None,
         late: AetherraError,
         own: frozenset[str] = frozenset(),
-        give: str = "",
+        give: Mapping[str, str] = types.MappingProxyType({}),
     ) -> Coroutine[Any, Any, Any]:
         """Return a wait for the next event of these topics that this chain may read; it ends with the event's data.
 
-        See `can_read` for `own`. With `give` the field of that name is given in the place of data that has it. After
-        `timeout_s` seconds the wait raises `late`. It holds nothing of the plugin that asks, so that the kernel may be
-        given it to wait for.
+        See `can_read` for `own`. `give` has plugins, and the field of their events that is given in the place of the
+        whole data. After `timeout_s` seconds the wait raises `late`. It holds nothing of the plugin that asks, so the
+        kernel may be given it to wait for.
         """
         return next_event(self._kernel, self.chain, topics, timeout_s=timeout_s, late=late, own=own, give=give)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from kernel.bus import Bus
@@ -30,8 +30,8 @@ async def next_event(
     *,
     timeout_s: float | None,
     late: AetherraError,
-    own: frozenset[str] = frozenset(),
-    give: str = "",
+    own: frozenset[str],
+    give: Mapping[str, str],
 ) -> Any:
     """Return the data of the next event of the topics that the chain may read; raise `late` after `timeout_s`."""
     subscription = house.bus.subscribe(topics, name=f"wait of {chain}", limit=WAITING)
@@ -39,8 +39,9 @@ async def next_event(
         async with house.clock.timeout(timeout_s):
             async for event in subscription:
                 if readable(house.gate, chain, event, own):
-                    data = event.data
-                    return data[give] if give and isinstance(data, dict) and give in data else data
+                    field = give.get(event.source)
+                    whole = field is None or not isinstance(event.data, dict)
+                    return event.data if whole else event.data.get(field)
     except TimeoutError:
         raise late from None
     finally:

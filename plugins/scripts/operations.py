@@ -146,7 +146,7 @@ class Operations:
         """Publish under `user.` unless the script may publish under the name as it stands; tells that it was one."""
         topic = _topic(ctx, event)
         await ctx.require("event:emit", topic)
-        await ctx.publish(topic, {"data": data, **_origin(self.run)})
+        await ctx.publish(topic, {"data": data, **_origin(self.run), "owner": ctx.owner})
         return 1
 
     async def intent(self, ctx: Context, verb: str, target: Any = None, slots: Any = None, text: str = "") -> Named:
