@@ -1,11 +1,10 @@
-"""A kernel whose schedules are carried out in no time: real executions, and a runner that ends each run when it is told.
+"""A kernel whose schedules are carried out in no time: real executions, and a runner that ends each run at once.
 
 The plugin `books` stands in the place of the scripts: it knows a few, keeps what was submitted, and can refuse.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,11 +16,11 @@ from kernel.testing import ALLOW_ALL, TestClock, running_kernel
 ADA = Caller("user:ada", ("role:user",))
 BOB = Caller("user:bob", ("role:user",))
 
-BOOKS = '''
+BOOKS = """
 from kernel import BadInput, Context, Denied, NotFound, Overloaded, Plugin, needs
 
 books = Plugin("books", version="1.0.0", topics=["script"], migrations=[
-    "CREATE TABLE books__runs (job TEXT, parent TEXT)", "CREATE TABLE books__mode (name TEXT PRIMARY KEY, value TEXT)"])
+    "CREATE TABLE books__mode (name TEXT PRIMARY KEY, value TEXT)"])
 
 held = {}
 
@@ -56,7 +55,9 @@ class Scripts:
 
     @needs("system:admin")
     async def set(self, ctx: Context, name: str, value: str) -> None:
-        await ctx.store.write(lambda tx: tx.execute("INSERT OR REPLACE INTO books__mode VALUES (?, ?)", (name, value)) and None)
+        def put(tx):
+            tx.execute("INSERT OR REPLACE INTO books__mode VALUES (?, ?)", (name, value))
+        await ctx.store.write(put)
 
 @books.service("runner.script")
 class Runner:
@@ -70,7 +71,7 @@ class Runner:
     @needs("system:admin")
     async def stop(self, ctx: Context, execution: str) -> None:
         await ctx.service("executions").finish(execution, held.get(execution, 0), "cancelled", None)
-'''
+"""
 
 
 class ScheduleHouse:
@@ -120,10 +121,3 @@ async def schedule_house(
             assert module.status == "active", (module.name, module.reason)
         await clock.settle()
         yield ScheduleHouse(kernel, clock)
-
-
-def rows_of(home: Path) -> list[dict[str, Any]]:
-    """Return the rows of the schedules in a database that no hub has open."""
-    with sqlite3.connect(next(home.glob("*.db"))) as database:
-        database.row_factory = sqlite3.Row
-        return [dict(row) for row in database.execute("SELECT * FROM schedules__schedules")]

@@ -12,6 +12,7 @@ from typing import Any
 from kernel import Context, Event, Plugin
 
 from . import commands, firing, residents
+from .callers import houses
 from .clockwork import Clockwork
 from .following import Following
 from .service import Schedules
@@ -42,7 +43,9 @@ async def lifespan(ctx: Context) -> AsyncIterator[None]:
     """Follow what resident scripts follow; at the end nothing more."""
     following = Following(ctx)
     followings.append(following)
+    houses.append(ctx)
     yield
+    houses.clear()
     followings.clear()
     await following.close()
 

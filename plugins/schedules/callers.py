@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kernel import Caller, Context
+from kernel import Caller, Context, ServiceUnavailable
 
 HOUSE = "core:"
 """Members of the house may do everything, so they narrow nothing and are left out."""
+
+houses: list[Context] = []
+"""This generation's own context, while it is open: what acts for others acts through it."""
+
+
+def house() -> Context:
+    """Return the plugin's own context; `ServiceUnavailable` before it is open."""
+    if not houses:
+        raise ServiceUnavailable("schedules is not open yet", details={"service": "schedules"})
+    return houses[0]
 
 
 def caller_of(ctx: Context, script: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import msgspec
 from kernel import AetherraError, BadInput, Conflict, Context, TooLarge, needs
 
 from . import records, residents, timing
-from .callers import caller_of
+from .callers import acting_for, caller_of, house
 from .clockwork import woken
 from .intervals import passed
 from .settings import Settings
@@ -92,7 +92,9 @@ class Schedules:
     ) -> str:
         """Schedule an entry of the script that asks; the same entry again changes its schedule. Returns the id."""
         when = timing.parsed(schedule, tz)
-        found = await ctx.service("scripts", Scripts).registers(script)
+        # As the user: that he may look at the script says nothing of what the script itself may do.
+        asking = acting_for(house(), caller_of(ctx, script))
+        found = await asking.service("scripts", Scripts).registers(script)
         known = found["registers"].get("entries", [])
         if entry is not None and entry not in known:
             raise BadInput(
