@@ -543,6 +543,12 @@ class Runtime(Operators):
             return error
         return ScriptError("UserError", text(value))
 
+    def finishing(self) -> None:
+        """A `finally` block begins: what it does, even `return`, cannot undo an error that no `catch` sees."""
+        error = sys.exception()
+        if error is not None:
+            self.budget.ends(error)
+
     @staticmethod
     def is_error(error: ErrorValue, name: str) -> bool:
         """Whether `except name` catches the error."""

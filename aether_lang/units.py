@@ -248,7 +248,7 @@ _OPERATORS: Final = (
 _RUNTIME: Final = (
     "measured", "charged", "paid", "listed", "park", "note_goal", "end_goal", "plugin_line", "message", "keep",
     "memory_scope", "ambient", "signal", "unbound", "unset", "call", "call_named", "invoke", "invoke_named",
-    "effect", "receiver", "call_library", "unknown_function", "run_handler", "caught", "thrown", "is_error",
+    "effect", "receiver", "call_library", "unknown_function", "run_handler", "caught", "thrown", "finishing", "is_error",
     "set_field", "set_element", "constant", "counted", "taken_apart", "joined", "dict_of", "named_args", "awaited",
     "part", "regex", "construct", "entry_field", "has_field", "module", "imported",
 )  # fmt: skip
