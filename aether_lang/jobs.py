@@ -5,7 +5,7 @@ from typing import Any, Final, Protocol
 
 from .methods import Method
 from .stdlib.times import seconds
-from .values import ErrorValue, Place, ScriptError, StopExecution, kind, text
+from .values import ErrorValue, Place, ScriptError, StopExecution, check_error_data, kind, text
 
 
 class Job(Protocol):
@@ -13,6 +13,9 @@ class Job(Protocol):
 
     shared: dict[str, Any]
     context: dict[str, Any]
+
+    def check_items(self, count: int) -> None:
+        """LimitError when a collection of that many elements may not be made."""
 
     def write_log(self, level: str, message: str) -> None:
         """One record of the job's log."""
@@ -84,6 +87,7 @@ def get_global(rt: Job, k: Any, default: Any = None) -> Any:
 def set_global(rt: Job, k: Any, v: Any = None) -> Any:
     """Puts a value into the job-wide store and gives it."""
     rt.shared[text(k)] = v
+    rt.check_items(len(rt.shared))
     return v
 
 
@@ -137,7 +141,7 @@ def error(_rt: Job, message: Any = "", type: Any = "UserError", data: Any = None
     """An error value, not yet thrown."""
     if not isinstance(type, str) or type not in CATCHABLE:
         raise ScriptError("ValueError", f"unknown error type {text(type)}")
-    return ErrorValue(type, text(message), data=data)
+    return ErrorValue(type, text(message), data=check_error_data(data))
 
 
 def check(_rt: Job, c: Any, message: Any = "assertion failed") -> None:

@@ -31,6 +31,7 @@ from .values import (
     Place,
     Receiver,
     ScriptError,
+    check_error_data,
     copied,
     elements,
     function_name,
@@ -46,6 +47,8 @@ from .values import (
 
 MAX_STACK: Final = 20
 _ANY_ERROR: Final = frozenset({"Exception", "Error", "any"})
+_NOTEWORTHY: Final = 256
+"""Strings and lists up to this size are made in less time than the step that makes them."""
 _NO_METHODS: Final[dict[str, Method]] = {}
 
 
@@ -109,6 +112,8 @@ class Runtime(Operators):
 
     def sized(self, value: str) -> str:
         """The string, once its length is checked and charged."""
+        if len(value) > _NOTEWORTHY:
+            self.worked(len(value) >> 4)
         if len(value) > LARGE:
             self.check_text(len(value))
             self.budget.charge(len(value))
@@ -117,10 +122,11 @@ class Runtime(Operators):
 
     def listed(self, value: list[Any]) -> list[Any]:
         """The list, once its length is checked and charged."""
-        if len(value) > LARGE // 8:
+        if len(value) > _NOTEWORTHY:
             self.check_items(len(value))
-            self.budget.charge(len(value) * 8)
             self.worked(len(value))
+            if len(value) > LARGE // 8:
+                self.budget.charge(len(value) * 8)
         return value
 
     def worked(self, size: int) -> None:
@@ -373,8 +379,13 @@ class Runtime(Operators):
                 return lambda x, *_: function(depth, x)
             return lambda *args: function(depth, *args[:takes], *short)
         if type(function) is Builtin:
-            return lambda *args: function.call(*args[: max(most - 1, 1)])
+            return lambda *args: self._counted_call(function, args[: max(most - 1, 1)])
         raise ScriptError("TypeError", f"expected a function, got {kind(function)}")
+
+    def _counted_call(self, function: Builtin, args: tuple[Any, ...]) -> Any:
+        """A call of a callback that draws no step of its own."""
+        self.budget.spend(1)
+        return function.call(*args)
 
     def invoke(self, depth: Any, v: Any, name: str, *args: Any) -> Any:
         """v.name(args): a callable entry of a dict, then the method of the type."""
@@ -535,7 +546,7 @@ class Runtime(Operators):
             error = ScriptError(
                 name if type(name) is str and name in jobs.CATCHABLE else "UserError",
                 text(value["message"]),
-                value.get("data"),
+                check_error_data(value.get("data")),
                 retryable=value.get("retryable") is True,
             )
             cause = value.get("cause")

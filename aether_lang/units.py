@@ -248,9 +248,9 @@ _OPERATORS: Final = (
 _RUNTIME: Final = (
     "measured", "charged", "paid", "listed", "park", "note_goal", "end_goal", "plugin_line", "message", "keep",
     "memory_scope", "ambient", "signal", "unbound", "unset", "call", "call_named", "invoke", "invoke_named",
-    "effect", "receiver", "call_library", "unknown_function", "run_handler", "caught", "thrown", "finishing", "is_error",
-    "set_field", "set_element", "constant", "counted", "taken_apart", "joined", "dict_of", "named_args", "awaited",
-    "part", "regex", "construct", "entry_field", "has_field", "module", "imported",
+    "effect", "receiver", "call_library", "unknown_function", "run_handler", "caught", "thrown", "is_error",
+    "finishing", "set_field", "set_element", "constant", "counted", "taken_apart", "joined", "dict_of", "named_args",
+    "awaited", "part", "regex", "construct", "entry_field", "has_field", "module", "imported",
 )  # fmt: skip
 _FIXED: Final = (
     "fuel", "zip", "type", "len", "append", "enumerate", "type_error", "unbound_error", "int", "str", "list", "range",
