@@ -103,6 +103,8 @@ class Function(msgspec.Struct, frozen=True):
     description: str = ""
     declared: bool = True
     """False where its author named no class of effect, and the furthest was taken."""
+    undo: str | None = None
+    """The function that takes its effect back, by its full name; only compensable functions have one."""
 
 
 class Subscription(msgspec.Struct, frozen=True):

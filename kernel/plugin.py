@@ -262,13 +262,22 @@ class Plugin:
     # Other doors -------------------------------------------------------------------------------------------------
 
     def function(
-        self, name: str, *, effect: Effect | None = None, needs: str | None = None, pure: bool = False
+        self,
+        name: str,
+        *,
+        effect: Effect | None = None,
+        needs: str | None = None,
+        pure: bool = False,
+        undo: str | None = None,
     ) -> Callable[[F], F]:
         """Offer the function to scripts and agents as `plugin.name`; `pure=True` promises no effect at all.
 
-        A function that does not say its class of effect counts as irreversible.
+        A function that does not say its class of effect counts as irreversible. A compensable one names in `undo` the
+        function of this plugin that takes its effect back: it is called with the result of what it takes back.
         """
         self._named("function", name, f'"name", effect="{EFFECTS[0]}"')
+        if undo is not None and effect != "compensable":
+            raise ContractError(f"plugin {self.name}: {name} names `undo`, so its effect is 'compensable'")
         declared, effect = effect is not None, effect or "irreversible"
         if effect not in EFFECTS:
             raise ContractError(f"plugin {self.name}: effect {effect!r} is none of {', '.join(EFFECTS)}")
@@ -278,7 +287,10 @@ class Plugin:
         def collect(fn: F) -> F:
             full = f"{self.name}.{name}"
             right = needs or f"plugin:call:{full}"
-            self._functions.append(Function(full, fn, Signature.of(fn), right, effect, pure, _sentence(fn), declared))
+            back = None if undo is None else f"{self.name}.{undo}"
+            self._functions.append(
+                Function(full, fn, Signature.of(fn), right, effect, pure, _sentence(fn), declared, back)
+            )
             return fn
 
         return collect
@@ -576,6 +588,12 @@ class Plugin:
 
     @hookimpl(specname="functions")
     def _hook_functions(self) -> list[Function]:
+        offered = {function.name for function in self._functions}
+        for function in self._functions:
+            if function.undo is not None and function.undo not in offered:
+                raise ContractError(
+                    f"plugin {self.name}: {function.name} is undone by {function.undo}, which it does not offer"
+                )
         return self._functions
 
     @hookimpl(specname="subscriptions")

@@ -15,8 +15,8 @@ import kernel
 
 ROOT = Path(__file__).resolve().parent.parent
 PLUGINS = sorted(path.parent for path in (ROOT / "plugins").glob("*/__init__.py"))
-LANGUAGE_MAY = {"scripts", "agents"}
-"""Plugins that are about scripts, and may import the language."""
+LANGUAGE_MAY = {"scripts", "agents", "memory"}
+"""Plugins that are about scripts, or share rules with them, and may import the language."""
 
 
 def imports(path: Path) -> Iterator[tuple[str, tuple[str, ...]]]:

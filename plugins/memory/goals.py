@@ -6,35 +6,26 @@ in seconds since 1970), `overdue_at` and `completed_at` where they happened, `me
 
 from __future__ import annotations
 
-import math
-import uuid
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any
 
 import msgspec
 
-from kernel import BadInput, Conflict, Context, NotFound, TooLarge, needs
+from aether_lang import goals as rules
+from aether_lang.goals import COLUMNS, FINISHED, LISTED_MOST, STATUSES, Goal, Status, read
+from kernel import Context, NotFound, TooLarge, needs
 
 from .deadlines import woken
-from .entries import named
+from .entries import new_id
 from .records import change_count
+from .refusals import in_kernel_words
 from .settings import Settings
-from .times import moment, span
 
-Status = Literal["active", "paused", "blocked", "completed", "failed", "cancelled"]
-STATUSES: tuple[Status, ...] = get_args(Status)
-FINISHED = frozenset({"completed", "failed", "cancelled"})
-LISTED_MOST = 500
-TITLE_CHARS = 2_000
-
-Goal = dict[str, Any]
 Found = list[dict[str, Any]]
 Statuses = Status | list[Status]
 Page = Annotated[int, msgspec.Meta(ge=1, le=LISTED_MOST)]
 Skip = Annotated[int, msgspec.Meta(ge=0)]
 
-_COLUMNS = ("title", "priority", "status", "progress", "deadline")
-_SET_BY_US = frozenset({"id", "attempts", "overdue_at", "completed_at", "created_at", "updated_at"})
 _PATCH = (
     "UPDATE memory__goals SET title = ?, priority = ?, status = ?, progress = ?, deadline = ?, overdue_at = ?, "
     "attempts = ?, updated_at = ?, completed_at = ?, document = ? WHERE seq = ?"
@@ -79,9 +70,6 @@ class Goals:
         counts from the first of them.
         """
         goal = _drafted(ctx, title, priority or "normal", deadline, metrics, fields)
-        given = {"priority": priority, "deadline": goal["deadline"], "metrics": metrics, **(fields or {})}
-        changes = {name: value for name, value in given.items() if value is not None}
-        relative = isinstance(deadline, str) and span(deadline) is not None
         owner, now, settings = ctx.owner, ctx.clock.now(), ctx.settings
 
         def declare(tx: Any) -> Goal:
@@ -92,9 +80,9 @@ class Goals:
             )
             if row is None:
                 return _insert(tx, owner, goal, settings)
-            kept = {"deadline"} if relative and row["deadline"] is not None else set()
-            new = {name: value for name, value in changes.items() if name not in kept}
-            return _change(tx, owner, row, new, now, settings, "goal.updated") if new else read(row)
+            before = read(row)
+            new = rules.said_again(goal, before, priority=priority, deadline=deadline, metrics=metrics, fields=fields)
+            return _change(tx, owner, row, new, now, settings, "goal.updated") if new else before
 
         declared: Goal = await ctx.store.write(declare)
         woken.set()
@@ -108,9 +96,6 @@ class Goals:
         attempt, completing one sets its progress. What the store itself sets (`attempts`, the times) stays as it is,
         so a whole goal that was read and changed can be given.
         """
-        if changes.get("id", id) != id:
-            raise BadInput("id: a goal keeps its id", details={"field": "id"})
-        changes = {name: value for name, value in changes.items() if name not in _SET_BY_US}
         return await _changed(ctx, id, changes, "goal.updated")
 
     @needs("goal:write")
@@ -181,63 +166,14 @@ class Goals:
         }
 
 
-def read(row: Any) -> Goal:
-    """Return the goal that a row of `memory__goals` holds."""
-    fixed = ("id", "title", "priority", "status", "progress", "deadline", "attempts", "created_at", "updated_at")
-    goal: Goal = {name: row[name] for name in fixed}
-    for name in ("overdue_at", "completed_at"):
-        if row[name] is not None:
-            goal[name] = row[name]
-    return {**msgspec.json.decode(row["document"]), **goal}
-
-
 # Parts of the above ----------------------------------------------------------------------------------------------
 
 
 def _drafted(ctx: Context, title: str, priority: str, deadline: float | str | None, metrics: Any, fields: Any) -> Goal:
-    now = ctx.clock.now()
-    goal = {
-        **(fields or {}),
-        "metrics": metrics or {},
-        "id": str(uuid.uuid4()),
-        "title": title.strip(),
-        "priority": priority,
-        "status": "active",
-        "progress": (fields or {}).get("progress", 0.0),
-        "deadline": None if deadline is None else moment(deadline, "deadline", now, past=False),
-        "attempts": 0,
-        "created_at": now,
-        "updated_at": now,
-    }
-    _check(goal, ctx.settings)
-    return goal
-
-
-def _check(goal: Mapping[str, Any], settings: Settings) -> None:
-    """Raise `BadInput` naming the field that is not as it must be."""
-    title, progress = goal["title"], goal["progress"]
-    if not isinstance(title, str) or not 0 < len(title) <= TITLE_CHARS:
-        raise BadInput(f"title: expected a text of 1 to {TITLE_CHARS} characters, got {title!r:.60}")
-    named("priority", goal["priority"], settings)
-    if goal["status"] not in STATUSES:
-        raise BadInput(
-            f"status: expected one of {', '.join(STATUSES)}, got {goal['status']!r:.60}", details={"field": "status"}
+    with in_kernel_words():
+        return rules.drafted(
+            title, priority, deadline, metrics, fields, now=ctx.clock.now(), new_id=new_id, bounds=ctx.settings
         )
-    if isinstance(progress, bool) or not isinstance(progress, int | float) or not 0 <= progress <= 1:
-        raise BadInput(f"progress: expected a number from 0 to 1 (or 80%), got {progress!r:.60}")
-    if not isinstance(goal.get("metrics", {}), Mapping):
-        raise BadInput(f"metrics: expected names with their targets, got {goal['metrics']!r:.60}")
-    deadline = goal["deadline"]
-    if deadline is not None and not (isinstance(deadline, float) and math.isfinite(deadline)):
-        raise BadInput(f"deadline: expected a time, got {deadline!r:.60}", details={"field": "deadline"})
-
-
-def _document(goal: Mapping[str, Any], settings: Settings) -> str:
-    free = {name: value for name, value in goal.items() if name not in _SET_BY_US and name not in _COLUMNS}
-    encoded = msgspec.json.encode(free)
-    if len(encoded) > settings.entry_kb * 1024:
-        raise TooLarge(f"a goal has {len(encoded)} bytes as JSON, more than {settings.entry_kb} KiB (entry_kb)")
-    return encoded.decode()
 
 
 def _insert(tx: Any, owner: str, goal: Goal, settings: Settings) -> Goal:
@@ -252,7 +188,7 @@ def _insert(tx: Any, owner: str, goal: Goal, settings: Settings) -> Goal:
         (
             owner,
             goal["id"],
-            *(goal[name] for name in _COLUMNS),
+            *(goal[name] for name in COLUMNS),
             goal["created_at"],
             goal["updated_at"],
             _document(goal, settings),
@@ -264,8 +200,8 @@ def _insert(tx: Any, owner: str, goal: Goal, settings: Settings) -> Goal:
 
 async def _changed(ctx: Context, id: str, changes: dict[str, Any], topic: str) -> Goal | None:
     owner, now, settings = ctx.owner, ctx.clock.now(), ctx.settings
-    if isinstance(changes.get("deadline"), str | int | float) and not isinstance(changes["deadline"], bool):
-        changes = {**changes, "deadline": moment(changes["deadline"], "deadline", now, past=False)}
+    with in_kernel_words():
+        changes = rules.asked_changes(id, changes, now)
 
     def change(tx: Any) -> Goal | None:
         row = tx.one("SELECT * FROM memory__goals WHERE owner = ? AND id = ?", (owner, id))
@@ -280,30 +216,12 @@ def _change(
     tx: Any, owner: str, row: Any, changes: Mapping[str, Any], now: float, settings: Settings, topic: str
 ) -> Goal:
     before = read(row)
-    goal = {**before, **changes, "updated_at": now}
-    goal = {name: value for name, value in goal.items() if value is not None or name in _COLUMNS}
-    _check(goal, settings)
-    _move(before, goal, now)
-    if goal["deadline"] != before["deadline"]:
-        goal.pop("overdue_at", None)  # a new deadline can be missed anew
-    columns = (*(goal[name] for name in _COLUMNS), goal.get("overdue_at"), goal["attempts"], now)
+    with in_kernel_words():
+        goal = rules.changed(before, changes, now=now, bounds=settings)
+    columns = (*(goal[name] for name in COLUMNS), goal.get("overdue_at"), goal["attempts"], now)
     tx.execute(_PATCH, (*columns, goal.get("completed_at"), _document(goal, settings), row["seq"]))
     tx.publish(_topic(before, goal, topic), _told(owner, goal))
     return goal
-
-
-def _move(before: Goal, goal: Goal, now: float) -> None:
-    """Carry out what a change of state means: a further attempt, an end, or a refusal."""
-    was, is_now = before["status"], goal["status"]
-    if was in ("completed", "cancelled") and is_now not in FINISHED:
-        raise Conflict(f"the goal {before['title']!r} is {was}; only an unfinished or failed one is taken up again")
-    if was == "failed" and is_now == "active":
-        goal["attempts"] += 1
-    if is_now != "completed":
-        goal.pop("completed_at", None)
-    elif was != "completed":
-        goal["completed_at"] = now
-        goal["progress"] = 1.0
 
 
 def _topic(before: Goal, goal: Goal, topic: str) -> str:
@@ -322,3 +240,8 @@ def _there(goal: Goal | None, id: str) -> Goal:
     if goal is None:
         raise NotFound(f"there is no goal {id!r}", details={"id": id})
     return goal
+
+
+def _document(goal: Mapping[str, Any], settings: Settings) -> str:
+    with in_kernel_words():
+        return rules.document(goal, settings)

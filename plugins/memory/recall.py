@@ -11,13 +11,13 @@ from typing import Any
 
 import msgspec
 
-from kernel import BadInput
+from aether_lang.remembered import query_words
 
 from .entries import Entry, read
+from .refusals import in_kernel_words
 from .search import TAGGED
 from .settings import Settings
 
-TOKENS_MOST = 32
 RECALLED = 20
 RECALLED_MOST = 100
 
@@ -40,12 +40,9 @@ class Question(msgspec.Struct, frozen=True):
 
 def tokens(text: str, settings: Settings) -> tuple[str, ...]:
     """Return the words of a text, quoted for FTS5, each once, at most 32; what is no word at all is left out."""
-    if len(text) > settings.query_chars:
-        raise BadInput(
-            f"query: expected at most {settings.query_chars} characters, got {len(text)}", details={"field": "query"}
-        )
-    found = dict.fromkeys(part for part in text.replace("\0", " ").split() if any(c.isalnum() for c in part))
-    return tuple('"' + part.replace('"', '""') + '"' for part in list(found)[:TOKENS_MOST])
+    with in_kernel_words():
+        found = query_words(text, settings)
+    return tuple('"' + part.replace('"', '""') + '"' for part in found)
 
 
 async def recall(ctx: Any, asked: Question) -> list[Entry]:

@@ -13,7 +13,7 @@ import msgspec
 
 from kernel import TooLarge
 
-from .entries import Draft, Entry, draft, read
+from .entries import Draft, Entry, draft, entry_of, read
 from .settings import Settings
 
 STORED, UPDATED, DELETED, CLEARED = "memory.stored", "memory.updated", "memory.deleted", "memory.cleared"
@@ -46,7 +46,7 @@ def insert(tx: Any, owner: str, new: Draft, now: float, settings: Settings) -> E
     )
     _index(tx, owner, cursor.lastrowid, new, created)
     tx.publish(STORED, told(owner, new))
-    return _entry(new, created, now)
+    return entry_of(new, created, now)
 
 
 def overwrite(tx: Any, owner: str, row: Any, new: Draft, now: float) -> Entry:
@@ -60,7 +60,7 @@ def overwrite(tx: Any, owner: str, row: Any, new: Draft, now: float) -> Entry:
     _unindex(tx, [row["seq"]])
     _index(tx, owner, row["seq"], new, created)
     tx.publish(UPDATED, told(owner, new))
-    return _entry(new, created, now)
+    return entry_of(new, created, now)
 
 
 def put(tx: Any, owner: str, new: Draft, now: float, settings: Settings) -> Entry:
@@ -143,16 +143,3 @@ def _unindex(tx: Any, numbers: Iterable[int]) -> None:
     tx.executemany("DELETE FROM memory__fts WHERE rowid = ?", rows)
     tx.executemany("DELETE FROM memory__tags WHERE seq = ?", rows)
     tx.executemany("DELETE FROM memory__suffixed WHERE seq = ?", rows)
-
-
-def _entry(new: Draft, created: float, now: float) -> Entry:
-    return read(
-        {
-            "id": new.id,
-            "document": new.document,
-            "collection": new.collection,
-            "archived": new.archived,
-            "created_at": created,
-            "updated_at": now,
-        }
-    )

@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .criteria import MOST, Criteria, Test, fits, sort_key, suffixed, understand
+from aether_lang.criteria import MOST, Criteria, Test, arranged, fits, suffixed, understand
+
 from .entries import FIXED, Entry, read
+from .refusals import in_kernel_words
 
 PAGE = 1_000
 """Rows that are read, and judged on the loop, in one go."""
@@ -28,7 +30,8 @@ Clause = tuple[str, list[Any]]
 async def search(ctx: Any, owner: str, criteria: dict[str, Any]) -> list[Entry]:
     """Return the entries of `owner` that meet every criterion, oldest first unless they say otherwise."""
     keys = suffixed(criteria)
-    wanted = understand(criteria, _real_fields(ctx, owner, keys) if keys else ())
+    with in_kernel_words():
+        wanted = understand(criteria, _real_fields(ctx, owner, keys) if keys else ())
     if wanted.limit == 0:
         return []
     if wanted.sort_by == "created_at":
@@ -59,14 +62,6 @@ async def _sorted(ctx: Any, owner: str, wanted: Criteria) -> list[Entry]:
         if len(found) > 2 * MOST:
             found = arranged(found, wanted)  # so that at most three times the cap is ever held
     return arranged(found, wanted)
-
-
-def arranged(found: list[Entry], wanted: Criteria) -> list[Entry]:
-    """Return the first `limit` of entries in the wanted order: nulls last, equal ones as they came."""
-    known = [entry for entry in found if entry.get(wanted.sort_by) is not None]
-    known.sort(key=lambda entry: sort_key(entry[wanted.sort_by]), reverse=wanted.descending)
-    unknown = [entry for entry in found if entry.get(wanted.sort_by) is None]
-    return (known + unknown)[: wanted.limit]
 
 
 class _Pages:

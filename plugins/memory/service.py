@@ -9,16 +9,15 @@ from typing import Annotated, Any
 
 import msgspec
 
+from aether_lang.criteria import MOST
 from kernel import BadInput, Context, needs
 
 from . import patterns, records
 from .answers import Answer, once
-from .criteria import MOST
-from .entries import Draft, Entry, draft, read, tag_list
+from .entries import Draft, Entry, draft, moment, read, tag_list
 from .figures import WRITES, figures, measured
 from .recall import RECALLED, RECALLED_MOST, Question, matching_all, recall, tokens
 from .search import search
-from .times import moment
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=RECALLED_MOST)]
 Which = str | dict[str, Any] | list[str | dict[str, Any]]

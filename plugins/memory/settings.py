@@ -6,11 +6,13 @@ from typing import Annotated
 
 import msgspec
 
+from aether_lang.remembered import Bounds
+
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 
 
-class Settings(msgspec.Struct, frozen=True):
+class Settings(Bounds, frozen=True):
     """`[plugins.memory]`."""
 
     entry_kb: Count = 256

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -34,6 +34,7 @@ scripts = Plugin(
     category="system",
     requires={"executions": ">=1.0"},
     topics=["script", "intent", "ui"],
+    migrations="migrations",
 )
 
 STYLE = "AS"
@@ -62,6 +63,8 @@ class Settings(msgspec.Struct, frozen=True):
     """Compiled scripts kept in memory."""
     cache_disk_mb: Count = 64
     """Compiled scripts kept under HOME/cache/scripts."""
+    export_data_class: Literal["public", "internal", "confidential", "restricted"] = "restricted"
+    """The highest class of data that scripts may send out of the hub; one that no script's `data_class` may pass."""
 
 
 scripts.examination(look)
@@ -153,8 +156,10 @@ async def _start(run: Run, own: House, given: dict[str, Any], execution: dict[st
         run.note("job.log", {"level": "warning", "message": remark, "file": state["name"], "line": 1, "column": 1})
     for finding in [one for one in compiled.diagnostics if not one["code"].startswith(STYLE)][:20]:
         run.note("job.log", {"level": "warning", **{k: finding.get(k) for k in ("message", "line", "column", "file")}})
+    state["policy"] = compiled.meta.get("policy", {})
     body = {
         "kind": "run",
+        "job": run.id,
         "code": compiled.code,
         "parameters": given.get("parameters") or {},
         "context": given.get("context") or {},

@@ -40,7 +40,7 @@ class Compiled(msgspec.Struct, frozen=True):
 
     `capabilities` are those the script can reach, in the spelling of scripts; `certain` are those that every execution
     uses which reaches the end, each with its first place; `contracts` the versions of plugins that it is written for;
-    `hash` names the source.
+    `meta` is what it declares, its policy among it; `hash` names the source.
     """
 
     ok: bool
@@ -50,6 +50,7 @@ class Compiled(msgspec.Struct, frozen=True):
     certain: list[Use] = []
     diagnostics: list[dict[str, Any]] = []
     contracts: list[dict[str, Any]] = []
+    meta: dict[str, Any] = {}
 
     @property
     def size(self) -> int:

@@ -9,8 +9,8 @@ import msgspec
 from kernel import AetherraError, Context, ServiceUnavailable
 
 from .compiled import Compiled, Compiler
-from .gateway import right_of
 from .limits import limits_of
+from .rights import right_of
 from .runs import on_behalf
 
 HOUSE = "core:"

@@ -1,8 +1,8 @@
 """The gateway: every host call of a run, and nothing else, comes in here.
 
-In order: the right of the chain (the user, and the script) → the quota → the arguments' types → the operation → a
-converted copy of its result. What a worker sends is data from a stranger: its operation is looked up, its capability is
-not taken from it.
+In order: the right of the chain (the user, and the script) → the quota and the script's own budget → the arguments'
+types → the operation, within its time and tried again where the script wants it → a converted copy of its result.
+What a worker sends is data from a stranger: its operation is looked up, its capability is not taken from it.
 """
 
 from __future__ import annotations
@@ -12,53 +12,46 @@ from typing import Any, Final
 
 import msgspec
 
-from aether_lang import host
-from kernel import AetherraError, BadInput, Context, Denied, Signature
+from aether_lang.host import RISKS
+from aether_lang.stdlib.times import seconds
+from kernel import AetherraError, BadInput, Context, DeadlineExceeded, Denied, Signature
 
-from . import operations, recollection
-from .faults import fault, in_script_words, missing
+from . import commits, operations, recollection
+from .faults import RETRYABLE, fault, in_script_words, missing
+from .rights import CAPABILITIES, FREE, right_of
 
-FREE: Final = frozenset({"log:write", "metrics:write", "trace:write", "time:read", "random:read", "signal:read"})
-"""Calls of class free, which no quota counts."""
-OWN: Final = frozenset({"memory", "goal", "storage", "schedule"})
-"""Domains whose object, for a script, is what belongs to its user."""
-DECIDED_INSIDE: Final = frozenset({"event:emit", "plugin:call", "ui:notify", "intent:act"})
-"""What is decided on the object, which the operation knows."""
 DEEPEST: Final = 28
 TRACED: Final = 2_000
+FIRST_PAUSE_S: Final = 0.2
+"""The pause before the first further attempt of a call; each later one is twice as long."""
+_MILLIONTHS: Final = 1_000_000
+_CLASSES: Final = ("public", "internal", "confidential", "restricted")
+_EXPORTS: Final = frozenset({"net:http", "ai:call", "ui:notify"})
+"""What carries data out of the hub."""
 
-CAPABILITIES: Final[Mapping[str, str]] = {
-    row.operation: row.capability.replace(".", ":")
-    for rows in (host.FUNCTIONS, host.BEHIND_THE_LANGUAGE)
-    for row in rows.values()
-}
-"""The right of each operation, by the language's own table."""
-
-_SIGNATURES: Final = {
-    name: Signature.of(function, method=True)
-    for table in (operations.TABLE, recollection.TABLE)
-    for name, function in table.items()
-}
-
-
-def right_of(capability: str) -> tuple[str, bool]:
-    """Return what the gateway asks for a capability, and whether that is all: else an object is added that it names."""
-    domain = capability.partition(":")[0]
-    return (f"{capability}:own" if domain in OWN else capability), capability not in DECIDED_INSIDE
+_TABLES: Final = {**operations.TABLE, **recollection.TABLE, **commits.TABLE}
+_SIGNATURES: Final = {name: Signature.of(function, method=True) for name, function in _TABLES.items()}
 
 
 class Request(msgspec.Struct, frozen=True):
-    """A call as the worker sends it."""
+    """A call as the worker sends it; `within` are the seconds until the script gives up."""
 
     op: str
     args: dict[str, Any] = {}
+    within: float | None = None
 
 
 class Gateway:
     """The gateway of one run. `counts` are its quotas' counters, kept by the run."""
 
     def __init__(
-        self, ctx: Context, script: str, run: operations.RunView, limits: Mapping[str, float], counts: dict[str, int]
+        self,
+        ctx: Context,
+        script: str,
+        run: operations.RunView,
+        limits: Mapping[str, float],
+        counts: dict[str, int],
+        policy: Mapping[str, Any] | None = None,
     ) -> None:
         self._ctx = ctx
         self._principal = f"script:{script}"
@@ -66,8 +59,16 @@ class Gateway:
         self._run = run
         self._limits = limits
         self._counts = counts
-        self._operations = operations.Operations(run)
-        self._recollection = recollection.Recollection()
+        self._policy = policy or {}
+        self._owners: dict[Any, Any] = {
+            name: owner
+            for owner, table in (
+                (operations.Operations(run), operations.TABLE),
+                (recollection.Recollection(), recollection.TABLE),
+                (commits.Commits(run, self._carry, self._permit_call), commits.TABLE),
+            )
+            for name in table
+        }
 
     async def call(self, body: Any) -> Any:
         """Carry out one call; what goes wrong is raised in the script's words.
@@ -90,29 +91,98 @@ class Gateway:
             self._ctx.log.exception("job %s: %s failed", self._run.id, request.op)
             raise fault("HostError", f"{request.op} failed in the hub; the reason is in its log") from None
 
+    async def _carry(self, operation: str, args: dict[str, Any]) -> Any:
+        return await self._carry_out(Request(operation, args))
+
     async def _carry_out(self, request: Request) -> Any:
         capability = CAPABILITIES.get(request.op)
         if capability is None:
             raise fault("UnknownFunction", f"the hub has no operation {request.op[:80]!r}")
         await self._permit(capability)
+        self._risk(capability)
+        self._export(capability)
         ctx = self._counted(capability)
-        target = operations.TABLE.get(request.op) or recollection.TABLE.get(request.op)
+        target = _TABLES.get(request.op)
         if target is None:
             raise missing(ctx, operations.SERVICES[request.op.partition(".")[0]], request.op)
         try:
             arguments = _SIGNATURES[request.op].binder.bind(request.args)
         except BadInput as error:
             raise fault("TypeError", f"{request.op}: {error.message}", **error.details) from None
-        owner = self._operations if request.op in operations.TABLE else self._recollection
-        result = await target(owner, ctx, **arguments)
+        result = await self._tried(ctx, request, target, arguments)
         if self._run.trace_level == "debug":
             self._run.note("job.trace", _trace(request, None if isinstance(result, Awaitable) else result))
         return result
+
+    async def _tried(self, ctx: Context, request: Request, target: Any, arguments: dict[str, Any]) -> Any:
+        """Carry it out within its time, and again as often as the script's policy says, under the same effect key."""
+        left = int(self._policy.get("max_retries") or 0)
+        pause = FIRST_PAUSE_S
+        while True:
+            try:
+                return await self._in_time(ctx, request, target(self._owners[request.op], ctx, **arguments))
+            except AetherraError as error:
+                if left <= 0 or not (isinstance(error, RETRYABLE) or error.details.get("retryable") is True):
+                    raise
+            left, pause = left - 1, pause * 2
+            await ctx.clock.sleep(pause / 2)
+
+    async def _in_time(self, ctx: Context, request: Request, work: Awaitable[Any]) -> Any:
+        default = self._policy.get("timeout_default")
+        limits = [] if request.within is None else [max(request.within, 0.0)]
+        if default is not None and request.op != "time.sleep":
+            limits.append(seconds(default))
+        if not limits:
+            return await work
+        within = min(limits)
+        try:
+            async with ctx.clock.timeout(within):
+                result = await work
+                # A wait is waited for here: the kernel would not know when to stop.
+                return await result if isinstance(result, Awaitable) else result
+        except TimeoutError:
+            data = {"limit": "timeout", "value": within}
+            details = {"type": "Timeout", "data": data, "retryable": True}
+            raise DeadlineExceeded(f"{request.op} took longer than {within:g} s", details=details) from None
+
+    # Whether it may ----------------------------------------------------------------------------------------------
 
     async def _permit(self, capability: str) -> None:
         right, whole = right_of(capability)
         if whole:
             await self._through.require(right)
+
+    async def _permit_call(self, operation: str, args: dict[str, Any]) -> None:
+        """Raise what a call would raise for want of a right or of a service."""
+        capability = CAPABILITIES.get(operation)
+        if capability is None:
+            raise fault("UnknownFunction", f"the hub has no operation {operation[:80]!r}")
+        await self._permit(capability)
+        if operation not in _TABLES:
+            raise missing(self._through, operations.SERVICES[operation.partition(".")[0]], operation)
+        await operations.permit_object(self._through, operation, args)
+
+    def _risk(self, capability: str) -> None:
+        budget = self._policy.get("risk_budget")
+        if budget is None:
+            return
+        used = self._counts.get("risk", 0) + round(RISKS.get(capability.replace(":", "."), 0.0) * _MILLIONTHS)
+        if used > round(budget * _MILLIONTHS):
+            data = {"budget": budget, "used": used / _MILLIONTHS, "capability": capability}
+            raise fault("BudgetError", f"the script has used up its risk_budget of {budget:g}", **data)
+        self._counts["risk"] = used
+
+    def _export(self, capability: str) -> None:
+        """Refuse what would carry data out that is of a higher class than the hub lets go."""
+        if capability not in _EXPORTS:
+            return
+        given, most = self._run.data_class, self._run.export_most
+        if _rank(given) > _rank(most):
+            raise fault(
+                "PermissionError",
+                f"data of the class {given!r} does not leave the hub: [plugins.scripts] export_data_class is {most!r}",
+                capability=capability.replace(":", "."),
+            )
 
     def _counted(self, capability: str) -> Context:
         """Return the context of this call; a call that may have an effect is counted and has its key."""
@@ -131,6 +201,10 @@ class Gateway:
                 "LimitError", f"the script made too many calls (limit {limit} = {most})", limit=limit, value=most
             )
         self._counts[limit] = self._counts.get(limit, 0) + 1
+
+
+def _rank(name: str) -> int:
+    return _CLASSES.index(name) if name in _CLASSES else len(_CLASSES)
 
 
 def _checked(result: Any, operation: str) -> Any:

@@ -39,6 +39,18 @@ class RunView(Protocol):
     def story(self) -> list[str]:
         """What the script has narrated."""
 
+    @property
+    def data_class(self) -> str:
+        """The class of the script's data, by its own policy."""
+
+    @property
+    def export_most(self) -> str:
+        """The highest class of data that may leave the hub."""
+
+    @property
+    def before(self) -> dict[str, Named]:
+        """By token, what a committed transaction put something else in the place of."""
+
     trace_level: str
 
     def remaining_s(self) -> float | None:
@@ -140,16 +152,16 @@ class Operations:
 
     async def emit(self, ctx: Context, event: str, data: Any = None) -> int:
         """Publish under `user.` unless the script may publish under the name as it stands; tells that it was one."""
-        topic = event if "." in event and ctx.may(f"event:emit:{event}") else f"user.{event.removeprefix('user.')}"
+        topic = _topic(ctx, event)
         await ctx.require("event:emit", topic)
-        await ctx.publish(topic, {"data": data, "job_id": self.run.id, "script": self.run.name})
+        await ctx.publish(topic, {"data": data, **_origin(self.run)})
         return 1
 
     async def intent(self, ctx: Context, verb: str, target: Any = None, slots: Any = None, text: str = "") -> Named:
         """Record what is wanted, for whoever listens."""
         await ctx.require("intent:act", verb)
         record = {"verb": verb, "target": target, "slots": slots, "text": text, "status": "recorded"}
-        await ctx.publish("intent.recorded", {**record, "job_id": self.run.id, "script": self.run.name})
+        await ctx.publish("intent.recorded", {**record, **_origin(self.run)})
         return record
 
     async def verb(self, ctx: Context, verb: str, slots: Any = None, text: str = "") -> Named:
@@ -264,8 +276,30 @@ def _holdable(value: Any) -> bool:
 
 
 async def _tell(ctx: Context, run: RunView, message: Named) -> None:
-    await ctx.require("ui:notify", str(message.get("user") or message.get("team") or "everybody"))
-    await ctx.publish("ui.notified", {**message, "job_id": run.id, "script": run.name})
+    await ctx.require("ui:notify", _receiver(message))
+    await ctx.publish("ui.notified", {**message, **_origin(run)})
+
+
+async def permit_object(ctx: Context, operation: str, args: Named) -> None:
+    """Raise `Denied` where the right depends on what the operation is done to, and is not there."""
+    if operation == "event.emit":
+        await ctx.require("event:emit", _topic(ctx, str(args.get("event"))))
+    elif operation == "intent.record":
+        await ctx.require("intent:act", str(args.get("verb")))
+    elif operation.startswith("ui."):
+        await ctx.require("ui:notify", _receiver(args))
+
+
+def _topic(ctx: Context, event: str) -> str:
+    return event if "." in event and ctx.may(f"event:emit:{event}") else f"user.{event.removeprefix('user.')}"
+
+
+def _receiver(message: Named) -> str:
+    return str(message.get("user") or message.get("team") or "everybody")
+
+
+def _origin(run: RunView) -> Named:
+    return {"job_id": run.id, "script": run.name, "data_class": run.data_class}
 
 
 def _plugin(module: Named) -> Named:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from aether_lang import requests
 from kernel import Context
 
 from .faults import fault, not_yet
@@ -25,7 +26,7 @@ class Recollection:
         """Store an entry and return its id."""
         fields = {"key": key, "for": for_, "data": data}
         given = {name: value for name, value in fields.items() if value is not None}
-        stored = await ctx.service("memory").store(content, tags=_tags(as_), fields=given or None)
+        stored = await ctx.service("memory").store(content, tags=requests.tags(as_), fields=given or None)
         return str(stored["id"])
 
     async def store(self, ctx: Context, entry: Named) -> str:
@@ -35,7 +36,7 @@ class Recollection:
     async def put(self, ctx: Context, value: Any, tag: Tags = None, metadata: Any = None) -> str:
         """Store a value with tags and metadata."""
         fields = None if metadata is None else {"metadata": metadata}
-        return str((await ctx.service("memory").store(value, tags=_tags(tag), fields=fields))["id"])
+        return str((await ctx.service("memory").store(value, tags=requests.tags(tag), fields=fields))["id"])
 
     async def update(self, ctx: Context, id: Any, patch: Named) -> Any:
         """Merge fields into an entry; null when there is none."""
@@ -51,7 +52,7 @@ class Recollection:
 
     async def tag(self, ctx: Context, value: Any, tag: Tags) -> Any:
         """Add a tag to an entry."""
-        return await ctx.service("memory").tag(_id(value), _tags(tag) or [])
+        return await ctx.service("memory").tag(_id(value), requests.tags(tag) or [])
 
     async def learn(self, ctx: Context, verb: str, source: Any = None, slots: Any = None, text: str = "") -> str:
         """Keep a learning note."""
@@ -114,7 +115,7 @@ class Recollection:
         limit: int = 20,
     ) -> Any:
         """Entries by words and tags, best first."""
-        tags = [*(_tags(with_) or []), *(_tags(tag) or [])]
+        tags = [*(requests.tags(with_) or []), *(requests.tags(tag) or [])]
         words = "" if query is None else str(query)
         return await ctx.service("memory").recall(words, tags=tags or None, since=from_, limit=limit)
 
@@ -124,7 +125,7 @@ class Recollection:
 
     async def statistics(self, ctx: Context, slots: Any = None, text: str = "") -> Any:
         """`pattern frequency x timeframe=7`: how often x came."""
-        words, days = _phrase(slots)
+        words, days = requests.phrase(slots)
         if not words:
             raise fault("ValueError", f"pattern needs something to look for, got {text!r}")
         return await ctx.service("memory").statistics(words[-1], days)
@@ -206,40 +207,18 @@ class Recollection:
         return next((one for one in found if wanted in (one["id"], one["title"])), None)
 
 
-def _tags(given: Tags) -> list[str] | None:
-    if given is None:
-        return None
-    parts = given.split(",") if isinstance(given, str) else [str(tag) for tag in given]
-    return [part.strip() for part in parts if part.strip()]
-
-
 def _id(given: Any) -> str:
-    found = given.get("id") if isinstance(given, dict) else given
-    if not isinstance(found, str):
-        raise fault("TypeError", "expected an id, or an entry that has one")
-    return found
+    try:
+        return requests.entry_id(given)
+    except requests.Misfit as misfit:
+        raise fault("TypeError", str(misfit)) from None
 
 
 def _goal(goal: Any) -> tuple[str, Named]:
-    if isinstance(goal, str):
-        return goal, {}
-    if not isinstance(goal, dict) or not isinstance(goal.get("title") or goal.get("name"), str):
-        raise fault("TypeError", "expected a goal's title, or its fields with a title")
-    known = {name: goal[name] for name in ("priority", "deadline", "metrics") if goal.get(name) is not None}
-    own = ("id", "title", "name", "priority", "deadline", "metrics")
-    rest = {name: value for name, value in goal.items() if name not in own}
-    return goal.get("title") or goal["name"], {**known, **({"fields": rest} if rest else {})}
-
-
-def _phrase(slots: Any) -> tuple[list[str], float]:
-    words, days = [], 7.0
-    for slot in slots if isinstance(slots, list) else []:
-        name, value = (slot.get("name"), slot.get("value")) if isinstance(slot, dict) else (None, slot)
-        if name == "timeframe" and isinstance(value, int | float):
-            days = float(value)
-        elif isinstance(value, str) and value != "frequency":
-            words.append(value)
-    return words, days
+    try:
+        return requests.goal(goal)
+    except requests.Misfit as misfit:
+        raise fault("TypeError", str(misfit)) from None
 
 
 TABLE: Final[dict[str, Callable[..., Any]]] = {

@@ -74,6 +74,8 @@ class State(TypedDict):
     begun: asyncio.Event
     job: Job | None
     denied: dict[str, dict[str, Any]]
+    policy: dict[str, Any]
+    before: dict[str, dict[str, Any]]
 
 
 def begin(execution: dict[str, Any], name: str) -> State:
@@ -97,6 +99,8 @@ def begin(execution: dict[str, Any], name: str) -> State:
         begun=asyncio.Event(),
         job=None,
         denied={},
+        policy={},
+        before={},
     )
 
 
@@ -137,6 +141,21 @@ class Run:
     def story(self) -> list[str]:
         """What the script has narrated."""
         return self.state["story"]
+
+    @property
+    def data_class(self) -> str:
+        """The class of the script's data, by its own policy."""
+        return str(self.state.get("policy", {}).get("data_class") or "internal")
+
+    @property
+    def export_most(self) -> str:
+        """The highest class of data that may leave the hub."""
+        return str(self._own.settings.export_data_class)
+
+    @property
+    def before(self) -> dict[str, dict[str, Any]]:
+        """By token, what a committed transaction put something else in the place of."""
+        return self.state.setdefault("before", {})
 
     @property
     def trace_level(self) -> str:
@@ -182,7 +201,9 @@ class Run:
             return await self._load_module(body)
         if self._gateway is None:
             ctx = on_behalf(self._own, self.state["caller"], self.state["trace"])
-            self._gateway = Gateway(ctx, self.name, self, self.state["limits"], self.state["counts"])
+            state = self.state
+            policy = state.get("policy", {})  # a generation before this one kept none
+            self._gateway = Gateway(ctx, self.name, self, state["limits"], state["counts"], policy)
         return await self._gateway.call(body)
 
     async def _load_module(self, body: dict[str, Any]) -> dict[str, Any]:

@@ -422,6 +422,7 @@ class Stranger:
     def __init__(self) -> None:
         self.id, self.name, self.story, self.trace_level = "job-1", "stranger.aether", list[str](), "info"
         self.noted: list[tuple[str, Any]] = []
+        self.data_class, self.export_most, self.before = "internal", "restricted", dict[str, Any]()
 
     def remaining_s(self) -> float | None:
         return 60.0

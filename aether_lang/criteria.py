@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
-from kernel import BadInput
+import msgspec
 
-from .entries import SUFFIXES, Entry
+from .refusals import Refused
 
 MOST = 10_000
 """The hard cap of a search's result."""
+
+SUFFIXES = ("_include", "_contains", "_before", "_after", "_gte", "_lte", "_gt", "_lt", "_in", "_ne")
+"""Endings by which a criterion says more than equality."""
+
+Entry = dict[str, Any]
 
 Operation = Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "include", "contains"]
 
@@ -27,8 +31,7 @@ _OPERATIONS: dict[str, Operation] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Test:
+class Test(msgspec.Struct, frozen=True):
     """One criterion: what the entry's `field` must be."""
 
     field: str
@@ -36,8 +39,7 @@ class Test:
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Criteria:
+class Criteria(msgspec.Struct, frozen=True):
     """All criteria of one search, and the shape of its result."""
 
     tests: tuple[Test, ...]
@@ -67,7 +69,7 @@ def understand(criteria: Mapping[str, Any], real_fields: Iterable[str] = ()) -> 
 
 def _suffix_test(key: str, field: str, operation: Operation, value: Any) -> Test:
     if operation == "in" and not isinstance(value, list | tuple):
-        raise BadInput(f"{key}: expected a list of values, got {value!r:.60}", details={"field": key})
+        raise Refused(f"{key}: expected a list of values, got {value!r:.60}", {"field": key})
     if operation == "include" and not isinstance(value, list | tuple):
         value = [value]
     return Test(field, operation, value)
@@ -77,13 +79,13 @@ def _shape(criteria: Mapping[str, Any]) -> tuple[int, str, bool]:
     limit, sort_by, order = criteria.get("limit"), criteria.get("sort_by"), criteria.get("sort_order")
     limit = MOST if limit is None else limit
     if isinstance(limit, bool) or not isinstance(limit, int | float) or limit < 0 or limit % 1:
-        raise BadInput(f"limit: expected a whole number from 0, got {limit!r:.60}", details={"field": "limit"})
+        raise Refused(f"limit: expected a whole number from 0, got {limit!r:.60}", {"field": "limit"})
     sort_by = "created_at" if sort_by is None else sort_by
     if not isinstance(sort_by, str):
-        raise BadInput(f"sort_by: expected a field's name, got {sort_by!r:.60}", details={"field": "sort_by"})
+        raise Refused(f"sort_by: expected a field's name, got {sort_by!r:.60}", {"field": "sort_by"})
     order = "asc" if order is None else order
     if order not in ("asc", "desc"):
-        raise BadInput(f"sort_order: expected 'asc' or 'desc', got {order!r:.60}", details={"field": "sort_order"})
+        raise Refused(f"sort_order: expected 'asc' or 'desc', got {order!r:.60}", {"field": "sort_order"})
     return int(min(limit, MOST)), sort_by, order == "desc"
 
 
@@ -146,3 +148,11 @@ def sort_key(value: Any) -> tuple[int, Any]:
     if isinstance(value, int | float):
         return 0, value
     return (1, value) if isinstance(value, str) else (2, str(value))
+
+
+def arranged(found: list[Entry], wanted: Criteria) -> list[Entry]:
+    """Return the first `limit` of entries in the wanted order: nulls last, equal ones as they came."""
+    known = [entry for entry in found if entry.get(wanted.sort_by) is not None]
+    known.sort(key=lambda entry: sort_key(entry[wanted.sort_by]), reverse=wanted.descending)
+    unknown = [entry for entry in found if entry.get(wanted.sort_by) is None]
+    return (known + unknown)[: wanted.limit]

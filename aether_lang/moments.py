@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-from kernel import BadInput
+from .refusals import Refused
 
 _SPAN = re.compile(r"\s*(\d+(?:\.\d+)?)[\s_]*([a-z]+)\s*", re.IGNORECASE)
 _UNITS = {
@@ -46,8 +46,8 @@ def moment(value: float | str, field: str, now: float, *, past: bool) -> float:
         read = datetime.fromisoformat(text)
         return (read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
-        raise BadInput(
+        raise Refused(
             f"{field}: expected seconds since 1970, an ISO-8601 time such as 2026-11-20T19:00:00Z, or a span such as "
             f"'2 days', got {text[:80]!r}",
-            details={"field": field},
+            {"field": field},
         ) from None
