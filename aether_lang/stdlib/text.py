@@ -81,10 +81,14 @@ def from_json(rt: Room, s: Any) -> Any:
         raise limit_error("pieces", MAX_PIECES, "the JSON text has too many pieces")
     try:
         value = json.loads(source, parse_constant=_refuse, parse_int=_int, parse_float=_float)
+        if "\\u" in source:
+            json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         raise ScriptError("ValueError", f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
     except RecursionError:
         raise ScriptError("ValueError", "the JSON text nests too deep") from None
+    except UnicodeEncodeError:  # half a pair of surrogates is no character, and can go nowhere
+        raise ScriptError("ValueError", "not JSON: half a character behind \\u") from None
     try:
         rt.check_items(pieces)
     except LimitError:  # all together are too many, which says nothing yet about any one of them
