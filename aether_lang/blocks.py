@@ -78,11 +78,15 @@ class Blocks(Declarations):
 
     def _null_target(self, node: Any) -> None:
         """What a statement was to assign is null when it failed and the script goes on."""
-        target = getattr(node, "target", None)
         if isinstance(node, nodes.Assign) and node.op != "=":
             return
-        if isinstance(target, nodes.Name) and isinstance(node, nodes.Assign | nodes.ArrowStmt):
-            self.assign_to(target, const(None), node)
+        targets = [node.target] if isinstance(node, nodes.Assign | nodes.ArrowStmt) else []
+        if isinstance(node, nodes.CallStmt | nodes.VerbStmt):
+            slots = node.slots if isinstance(node, nodes.CallStmt) else node.phrase.slots
+            targets = [slot.target for slot in slots if isinstance(slot, nodes.SlotArrow)]
+        for target in targets:
+            if isinstance(target, nodes.Name):
+                self.assign_to(target, const(None), node)
 
     def _handler_body(self, node: nodes.Function | nodes.Handler) -> None:
         if self._recovers and isinstance(node, nodes.Handler):

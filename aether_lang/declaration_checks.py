@@ -109,6 +109,8 @@ class DeclarationChecks:
                 self._note("AE407", f"`{entry.key}` of the policy is {what}", place)
             elif entry.key not in not_yet.POLICIES:
                 self._not_yet(entry, f"the policy `{entry.key}`")
+            elif entry.key == "token_budget":
+                self._no_effect(entry, "`token_budget` of the policy")
 
     def _require(self, node: nodes.Require, scope: Any, loop: bool) -> None:
         for entry in node.entries:
@@ -267,10 +269,6 @@ class DeclarationChecks:
                 word = plain(element)
                 if isinstance(word, str):
                     self._capability(word, element.span)
-        if entry.key in not_yet.FIELDS:
-            self._not_yet(entry, f"`{entry.key}:` of a plugin block")
-        elif entry.key == "persist" and isinstance(value, nodes.Bool) and value.value:
-            self._not_yet(entry, "`persist: true`")
 
     def _scheduled(self, entry: nodes.Entry, zone: str) -> None:
         text = schedule_text(entry.value)

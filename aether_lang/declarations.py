@@ -51,9 +51,6 @@ class Declarations(Phrases):
         """Config, state and self; then the name of the block and its handlers."""
         if node.template is not None:
             raise self._later(node.template, "plugin templates")
-        for entry in node.fields:
-            if entry.key in not_yet.FIELDS or (entry.key == "persist" and literal(entry.value) is True):
-                raise self._later(entry, f"`{entry.key}:` of a plugin block")
         scope = self.scopes.blocks[id(node)]
         binding = self.scopes.names[id(node)]
         assert binding is not None
@@ -62,6 +59,8 @@ class Declarations(Phrases):
         config = call("@configured", self.expr(node.config or null))
         self._put(self.written(scope.bindings["config"])(config), node)
         state = self.expr(node.state) if node.state is not None else ast.Dict([], [])
+        if any(entry.key == "persist" and literal(entry.value) is True for entry in node.fields):
+            state = call("@persisted", const(node.name), state)
         self._put(self.written(scope.bindings["state"])(state), node)
         keys: list[ast.expr | None] = [const("name"), const("kind")]
         values: list[ast.expr] = [const(node.name), const(node.kind)]

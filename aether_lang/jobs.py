@@ -8,11 +8,19 @@ from .stdlib.times import seconds
 from .values import ErrorValue, Place, ScriptError, StopExecution, check_error_data, kind, text
 
 
+class Transactions(Protocol):
+    """What `rollback` asks of the transactions of the run."""
+
+    def rollback(self, token: Any) -> bool:
+        """Takes back a committed transaction."""
+
+
 class Job(Protocol):
     """What these functions ask of the runtime."""
 
     shared: dict[str, Any]
     context: dict[str, Any]
+    transactions: Transactions
 
     def check_items(self, count: int) -> None:
         """LimitError when a collection of that many elements may not be made."""
@@ -171,6 +179,11 @@ def trigger(rt: Job, event: Any, data: Any = None) -> int:
     return found
 
 
+def rollback(rt: Job, token: Any) -> bool:
+    """Takes back a committed transaction of this job; false where that is no longer possible."""
+    return rt.transactions.rollback(token)
+
+
 def _event(event: Any) -> str:
     if type(event) is not str or not event:
         raise ScriptError("TypeError", f"the name of an event must be a string, not {kind(event)}")
@@ -202,6 +215,7 @@ FUNCTIONS: Final[dict[str, Method]] = {
     "emit": emit,
     "trigger": trigger,
     "choice": choice,
+    "rollback": rollback,
 }
 
 CALLS_BACK: Final = frozenset({"emit", "trigger"})

@@ -10,11 +10,14 @@ STATEMENTS: Final[dict[type, str]] = {
     nodes.Item: "manifest items",
     nodes.Manifest: "manifests",
 }
-FUNCTIONS: Final = frozenset({"manifest", "rollback", "setTimeout", "clearTimeout", "retry"})
+FUNCTIONS: Final = frozenset({"manifest", "setTimeout", "clearTimeout", "retry"})
 """Functions of the library; to look for plugins of that name would mislead."""
-FIELDS: Final = frozenset({"capabilities", "timeout", "requires"})
-"""Fields of a plugin block that would narrow or stop a run: a run that ignored them would do more than it says."""
-POLICIES: Final = frozenset({"strict", "strict_null", "unbound_calls", "unbound_names", "on_error"})
+POLICIES: Final = frozenset(
+    {
+        "strict", "strict_null", "unbound_calls", "unbound_names", "on_error", "risk_budget", "token_budget",
+        "data_class", "timeout_default", "max_retries", "max_steps", "max_time", "max_concurrency",
+    }
+)  # fmt: skip
 """The policies that runs of this version do keep."""
 
 

@@ -60,7 +60,7 @@ def run(
     budget = Budget(limits or {}) if budget is None else budget
     policy = program.meta["policy"]
     budget.tighten(_tightened(policy))
-    rt = Runtime(host, budget, parameters=parameters, context=context, config=config, policy=policy)
+    rt = Runtime(host, budget, parameters=parameters, context=context, config=config, policy=policy, name=program.name)
     rt.contracts = Contracts(rt, program.meta["contracts"])
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(max(before, _depth() + int(budget.values["depth"]) * _FRAMES_PER_CALL + _FRAMES_OF_OURS))
@@ -88,6 +88,8 @@ def _execute(rt: Runtime, program: Compiled, entry: str | None) -> tuple[Any, Ba
             rt.transactions.begin_job()
         result = _entered(rt, unit, unit.run(rt.budget.depth), entry)
         rt.branches.join()
+        for ending in rt.endings:
+            ending()
     except StopExecution as stop:
         failure = stop
     except (Halt, Exception) as error:
@@ -156,7 +158,8 @@ def _named(rt: Runtime, unit: Unit, entry: str) -> Any:
 
 def _on_run(rt: Runtime, plugin: PluginInstance) -> Any:
     plugin.begin()
-    return _with_parameters(rt, plugin.functions["on_run"])
+    with plugin.in_time():
+        return _with_parameters(rt, plugin.functions["on_run"])
 
 
 def _with_parameters(rt: Runtime, function: Any) -> Any:

@@ -64,9 +64,12 @@ class Runtime(Operators):
         context: dict[str, Any] | None = None,
         config: dict[str, Any] | None = None,
         policy: Mapping[str, Any] | None = None,
+        name: str = "main",
     ) -> None:
-        """`config` replaces entries of a plugin's `config`; `policy` holds the script's own `policy:` entries."""
+        """`config` replaces entries of a plugin's `config`; `policy` holds the script's own `policy:` entries; `name`
+        is the script's."""
         super().__init__(self)
+        self.name = name
         self.policy = dict(policy or {})
         self.budget = budget
         self.recovery = Recovery(self)
@@ -89,6 +92,7 @@ class Runtime(Operators):
         self.commands: dict[str, Any] = {}
         self.timers: list[tuple[str, Any]] = []
         self.cleanups: list[Callable[[], None]] = []
+        self.endings: list[Callable[[], None]] = []
         self.namespaces: list[dict[str, Any]] = []
         self._gone_over = 0
         self._modules: dict[str, Unit] = {}

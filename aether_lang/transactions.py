@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from .branches import Branches
 from .host import BEHIND_THE_LANGUAGE, EFFECTS, Host, LoadedModule
-from .values import Halt, Place, ScriptError, copied
+from .values import Halt, Place, ScriptError
 
 MOST_EFFECTS: Final = 10_000
 """How many effects one transaction may keep back."""
@@ -22,6 +22,7 @@ _ASKED_EACH_TIME: Final = frozenset({"event.emit", "ui.notify", "intent.act", "a
 class Room(Protocol):
     """What transactions ask of the runtime."""
 
+    name: str
     host: Host
     outputs: dict[str, Any]
     branches: Branches
@@ -49,7 +50,7 @@ class Staged:
 
     direct = False
 
-    def __init__(self, base: Host, token: str, *, all_or_nothing: bool) -> None:
+    def __init__(self, base: Host, token: str, script: str, *, all_or_nothing: bool) -> None:
         """`all_or_nothing` refuses what could not be taken back."""
         from .scratch import Scratch  # only transactions and mocks need it
 
@@ -62,7 +63,7 @@ class Staged:
         self._strict = all_or_nothing
         self._permitted: set[str] = set()
         self._place: Place = ("", 0, 0, "")
-        self.scratch = Scratch(self._read, self._now, self._new_id, ranked=False)
+        self.scratch = Scratch(self._read, self._now, self._new_id, source=f"script:{script}")
 
     def _read(self, operation: str, args: dict[str, Any]) -> Any:
         capability = "goal.read" if operation.startswith("goal.") else "memory.read"
@@ -81,7 +82,7 @@ class Staged:
         if self.scratch.handles(operation):
             if effect == "staged":
                 self._count(capability, operation, args)
-            return copied(self.scratch.serve(operation, args))
+            return self.scratch.serve(operation, args)
         if effect in ("free", "read") or operation == "http.get":
             return self.base.call(capability, operation, args, position)
         if operation in _CALLS:
@@ -163,7 +164,7 @@ class Transactions:
             counts = len(staged.deferred), len(staged.compensations), staged.effects
             return Mark(marked, *counts, self._room.branches.mark(), False)
         self._begun += 1
-        self._room.host = Staged(staged, f"tx-{self._begun}", all_or_nothing=all_or_nothing)
+        self._room.host = Staged(staged, f"tx-{self._begun}", self._room.name, all_or_nothing=all_or_nothing)
         return Mark(None, 0, 0, 0, self._room.branches.mark(), True)
 
     def commit(self, mark: Mark) -> None:

@@ -11,6 +11,8 @@ from . import host, jobs, stdlib
 from .values import ScriptError, ScriptSet, element, elements, equal, function_name, identity, is_function, kind, text
 
 MOST_RECALLED: Final = 20
+MOST_LOOKED_AT: Final = 100
+"""How many entries a `where` behind `recall` looks through: as many as one question gives."""
 
 
 class Room(Protocol):
@@ -234,7 +236,7 @@ def _recall(rt: Room, phrase: Phrase) -> Any:
         request["query"] = text(phrase.first)
     if phrase.where is None:
         return rt.serve("recall", {**request, "limit": MOST_RECALLED})
-    return _where(rt, phrase, rt.serve("recall", {**request, "limit": 1000}))[:MOST_RECALLED]
+    return _where(rt, phrase, rt.serve("recall", {**request, "limit": MOST_LOOKED_AT}))[:MOST_RECALLED]
 
 
 def _forget(rt: Room, phrase: Phrase) -> Any:
