@@ -140,6 +140,8 @@ class Budget:
         """Charges steps that were not drawn one by one."""
         if self.halted is not None:
             self._grace_steps -= steps
+            if self._grace_steps < 0:
+                raise type(self.halted)(self.halted.message, self.halted.data)
             return
         self._steps_left -= steps
         if self._steps_left < 0:

@@ -164,6 +164,7 @@ def sort_by(rt: Room, xs: list[Any], by: Any, order: Any = "asc", reverse: Any =
 def sort(rt: Room, xs: list[Any], cmp: Any = None, key: Any = None, reverse: Any = False) -> list[Any]:
     """Sorts in place: by a two-parameter comparator, by `key`, or by the elements themselves."""
     rt.spend(len(xs))
+    rt.worked(len(xs))
     if type(cmp) is FunctionType and cmp.__code__.co_argcount > 2:
         judge = rt.callback(cmp, 2)
         ordered = sorted(xs, key=cmp_to_key(lambda a, b: _sign(judge(a, b))), reverse=bool(reverse))

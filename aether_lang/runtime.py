@@ -214,6 +214,7 @@ class Runtime(Operators):
 
     def write_log(self, level: str, message: str) -> None:
         """One record of the job's log; past the limit one last record says so."""
+        self.worked(len(message) >> 2)
         self._record(level, message, self.place())
 
     def _record(self, level: str, message: str, place: Place) -> None:
@@ -225,6 +226,7 @@ class Runtime(Operators):
 
     def write_output(self, line: str) -> None:
         """One line of the job's output, cut with a mark at the limit."""
+        self.worked(len(line) >> 2)
         if self._output_left < 0:
             return
         data = line.encode("utf-8", "replace")

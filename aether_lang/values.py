@@ -373,7 +373,7 @@ def _equal_parts(a: Any, b: Any, meter: Meter) -> bool:
     return True
 
 
-def compare(a: Any, b: Any, meter: Meter = _unmetered, depth: int = 0) -> int | None:
+def compare(a: Any, b: Any, meter: Meter = _unmetered) -> int | None:
     """-1, 0 or 1 for the order of two values; None when null takes part, for then each comparison is false (6.2)."""
     of_a, of_b = type(a), type(b)
     if a is None or b is None:
@@ -381,16 +381,29 @@ def compare(a: Any, b: Any, meter: Meter = _unmetered, depth: int = 0) -> int | 
     if (of_a in NUMBERS and of_b in NUMBERS) or (of_a is str and of_b is str):
         return -1 if a < b else (1 if a > b else 0)
     if of_a is list and of_b is list:
-        if depth >= MAX_NESTING:
-            raise too_deep(MAX_NESTING)
-        meter(min(len(a), len(b)))
-        for left, right in zip(a, b, strict=False):
-            if not equal(left, right, meter):
-                first = compare(left, right, meter, depth + 1)
-                if first != 0:
-                    return first
-        return (len(a) > len(b)) - (len(a) < len(b))
+        return _compare_lists(a, b, meter, set(), 0)
     raise ScriptError("TypeError", f"cannot compare {kind(a)} with {kind(b)}")
+
+
+def _compare_lists(a: Any, b: Any, meter: Meter, seen: set[tuple[int, int]], depth: int) -> int | None:
+    """The order of the first elements that differ, else of the lengths. Two lists that were looked at, or are being
+    looked at, decide nothing any more."""
+    if (id(a), id(b)) in seen:
+        return 0
+    seen.add((id(a), id(b)))
+    if depth >= MAX_NESTING:
+        raise too_deep(MAX_NESTING)
+    if len(seen) > MAX_PIECES:
+        raise limit_error("pieces", MAX_PIECES, "the values have too many pieces to compare")
+    meter(min(len(a), len(b)) + 1)
+    for x, y in zip(a, b, strict=False):
+        if type(x) is list and type(y) is list:
+            first = _compare_lists(x, y, meter, seen, depth + 1)
+        else:
+            first = 0 if equal(x, y, meter) else compare(x, y, meter)
+        if first != 0:
+            return first
+    return (len(a) > len(b)) - (len(a) < len(b))
 
 
 def contains(container: Any, x: Any, meter: Meter = _unmetered) -> bool:
@@ -511,7 +524,7 @@ def _write_json(value: Any, indent: int, margin: str, rendered: _Rendered, depth
     elif of is list or of is ScriptSet or of is dict:
         if depth >= MAX_NESTING:
             raise too_deep(MAX_NESTING)
-        if len(out) > 4 * MAX_PIECES:
+        if len(out) > 5 * MAX_PIECES // 2:
             raise limit_error("pieces", MAX_PIECES, "the value has too many pieces")
         inner = margin + " " * indent if indent else ""
         opening, closing = "{}" if of is dict else "[]"

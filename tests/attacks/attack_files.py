@@ -1,7 +1,7 @@
 """The attacks as they stand in the files beside this one: a script that tries something, how it must end, and a twin
 that has the same words put to honest use, with what it gives.
 
-    ## title
+    ## title                        `[long]` behind it leaves it to the long proofs
     ends: LimitError steps          how the attack ends: `TYPE [limit or capability]`, `completed [JSON]`, `refused CODE`;
         script                      several ways stand between `|`
     twin: JSON
