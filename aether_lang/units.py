@@ -277,7 +277,8 @@ _OPERATORS: Final = (
     "lt", "le", "gt", "ge", "eq", "ne", "has", "hasnt",
 )  # fmt: skip
 _RUNTIME: Final = (
-    "measured", "charged", "paid", "listed", "park", "note_goal", "end_goal", "plugin_line", "message", "keep",
+    "begin_simulation", "end_simulation", "measured", "charged", "paid", "listed", "park", "note_goal", "end_goal",
+    "plugin_line", "message", "keep",
     "memory_scope", "ambient", "signal", "unbound", "unset", "call", "call_named", "invoke", "invoke_named",
     "effect", "receiver", "call_library", "unknown_function", "run_handler", "caught", "thrown", "is_error",
     "finishing", "set_field", "set_element", "constant", "counted", "taken_apart", "joined", "dict_of", "named_args",

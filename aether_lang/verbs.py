@@ -328,6 +328,8 @@ def _learn(rt: Room, phrase: Phrase) -> Any:
 def _run(rt: Room, phrase: Phrase) -> Any:
     if phrase.slots and phrase.slots[0].kind == "call":
         return phrase.slots[0].value
+    if is_function(phrase.first):
+        return rt.call_named(rt.at, phrase.first, phrase.values[1:], {**phrase.preps, **phrase.keys})
     if len(phrase.values) >= 2 and phrase.values[0] == "agent":
         name = text(phrase.values[1])
         request = {"agent": name, "input": phrase.preps.get("with")}

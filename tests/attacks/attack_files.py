@@ -2,7 +2,7 @@
 that has the same words put to honest use, with what it gives.
 
     ## title                        `[long]` behind it leaves it to the long proofs
-    ends: LimitError steps          how the attack ends: `TYPE [limit or capability]`, `completed [JSON]`, `refused CODE`;
+    ends: LimitError steps          how it ends: `TYPE [limit or capability]`, `completed [JSON]` or `refused CODE`;
         script                      several ways stand between `|`
     twin: JSON
         script

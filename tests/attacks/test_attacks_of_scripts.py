@@ -36,8 +36,8 @@ SMALL = {"steps": 20_000, "active_s": 2, "text_mb": 1, "items": 50_000}
 GRACE_S = 0.4
 ALLOWED = {(row.capability, row.operation) for row in [*FUNCTIONS.values(), *BEHIND_THE_LANGUAGE.values()]}
 GIVEN_AWAY = re.compile(
-    r"Traceback|NoneType|object at 0x|<(class|function|module|built-in)|site-packages|\.pyc?\b|aether_lang|/home/|/usr/|"
-    + re.escape(str(Path(__file__).resolve().parents[2]))
+    r"Traceback|NoneType|object at 0x|<(class|function|module|built-in)|site-packages|\.pyc?\b|aether_lang|"
+    r"/home/|/usr/|" + re.escape(str(Path(__file__).resolve().parents[2]))
 )
 """What a script must never see: words of Python and places of the machine."""
 

@@ -1,4 +1,4 @@
-"""Effects of scripts in a hub: transactions, the script's own policy, requirements, narrowing, kept state (11.2, 12)."""
+"""Effects of scripts in a hub: transactions, own policies, requirements, narrowing, kept state (sections 11 and 12)."""
 
 from __future__ import annotations
 
