@@ -37,21 +37,17 @@ class Room(Protocol):
 
 def retrieve(rt: Room, source: Any, limit: Any, filter: Any) -> list[Any]:
     """The entries of the collection `source`, or when it is empty those with that tag, or without a source all, newest
-    first and at most `limit` of them, 20 without one. `filter` is a function of the entry, or words to look for."""
+    first and at most `limit` of them, 20 without one; archived ones are left out. `filter` is a function of the entry.
+    """
     if limit is not None and (type(limit) is not int or not 0 < limit <= MOST_FILTERED):
         raise ScriptError("ValueError", f"`limit` of `retrieve` is a whole number from 1 to {MOST_FILTERED}")
     most = MOST_RECALLED if limit is None else limit
-    if type(filter) is str:
-        words: dict[str, Any] = {"query": filter, "limit": most}
-        return _entries(rt.serve("recall", words if source is None else {**words, "tag": text(source)}))
-    asked = most if filter is None else MOST_FILTERED
-    if source is None or source == "memory":
-        found = rt.serve("recall", {"limit": asked})
-    elif rt.call_function("memory.has", [text(source)], {}):
-        newest = {"collection": text(source), "sort_by": "created_at", "sort_order": "desc", "limit": asked}
-        found = rt.call_function("search_memory", [newest], {})
-    else:
-        found = rt.call_function("recall_tagged", [text(source)], {"limit": asked})
+    criteria: dict[str, Any] = {"archived": False, "sort_by": "created_at", "sort_order": "desc"}
+    criteria["limit"] = most if filter is None else MOST_FILTERED
+    if source is not None and source != "memory":
+        held = rt.call_function("memory.has", [text(source)], {})
+        criteria |= {"collection": text(source)} if held else {"tags_include": [text(source)]}
+    found = rt.call_function("search_memory", [criteria], {})
     if filter is None:
         return _entries(found)[:most]
     holds = rt.callback(filter, 1)
