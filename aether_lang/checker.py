@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from . import nodes, not_yet
+from . import nodes
 from .declaration_checks import DeclarationChecks, plain
 from .errors import AetherError, Diagnostic, Source, SyntaxProblem
 from .host import FUNCTIONS as HOST_FUNCTIONS
@@ -333,8 +333,6 @@ class Checker(DeclarationChecks):
         needed = call_capability(function.name)
         if needed is not None:
             self.reached.add(needed)
-        elif function.name in not_yet.FUNCTIONS:
-            self._not_yet(function, f"`{function.name}()`")
         elif function.name not in BUILT_IN and function.name not in VERBS:
             self.reached.add("plugin.call")
             near = self._near(function.name, scope) or nearest(function.name, BUILT_IN)
@@ -403,8 +401,6 @@ class Checker(DeclarationChecks):
     # ------------------------------------------------------------ effects
 
     def _verb_stmt(self, node: nodes.VerbStmt, scope: Scope, loop: bool) -> None:
-        if node.phrase.base == "simulate" and node.body is not None:
-            self._not_yet(node, "`simulate` blocks")
         self._push(tuple(children(node)), scope, loop)
 
     def _verb(self, node: nodes.VerbPhrase, scope: Scope, loop: bool) -> None:

@@ -95,7 +95,7 @@ def work(step: nodes.ManifestStep) -> nodes.Expr | None:
 
 
 def _named(key: str, subject: nodes.Expr | None, step: nodes.ManifestStep) -> nodes.Expr | None:
-    """What `action: x` and `call: x` do: a call, or a verb by its bare word behind `action`, unless it is a function."""
+    """What `action: x` and `call: x` do: a call, or a verb by its bare word, unless it is a function."""
     if subject is None:
         return None
     word = subject.name if type(subject) is nodes.Name else subject.value if type(subject) is nodes.Text else ""
