@@ -34,6 +34,9 @@ class Room(Protocol):
     def now(self) -> float:
         """Seconds since 1970."""
 
+    def spend(self, steps: int) -> None:
+        """Charges steps at once."""
+
 
 def retrieve(rt: Room, source: Any, limit: Any, filter: Any) -> list[Any]:
     """The entries of the collection `source`, or when it is empty those with that tag, or without a source all, newest
@@ -89,6 +92,7 @@ def answered(rt: Room, expected: Any) -> bool:
     event, who, span = match.groups()
     until = rt.now() + seconds(span)
     while (left := until - rt.now()) > 0:
+        rt.spend(1)
         try:
             data = rt.serve("park_event", {"name": event, "seconds": left})
         except ScriptError as error:

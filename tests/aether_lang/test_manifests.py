@@ -202,7 +202,7 @@ def test_loops_that_stand_deeper_in_each_other_than_python_takes_are_refused_at_
     lines += [f'{"  " * 45}- log: "x"']
     with pytest.raises(AetherError) as caught:
         compile_module(parse("\n".join(lines)))
-    assert "nested too deep" in caught.value.diagnostics[0].message
+    assert caught.value.diagnostics[0].message == "this nests too deep, give it a function of its own"
 
 
 def test_the_checker_sees_what_records_do_and_bind() -> None:
