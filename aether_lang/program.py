@@ -9,12 +9,12 @@ import msgspec
 
 from .boundaries import Contracts
 from .budget import Budget
-from .calling import parameter_names
 from .compiled import Compiled
+from .entry_points import enter
 from .host import Host
 from .runtime import Runtime
 from .stdlib.times import seconds
-from .units import PluginInstance, Unit
+from .units import Unit
 from .values import CATCHABLE, Cancelled, ErrorValue, Halt, LimitError, ScriptError, StopExecution, limit_error, plain
 
 _FRAMES_PER_CALL: Final = 8
@@ -88,7 +88,7 @@ def _execute(rt: Runtime, program: Compiled, entry: str | None, job: str) -> tup
         unit = rt.main = Unit(rt, program)
         if program.meta["one_transaction"]:
             rt.transactions.begin_job()
-        result = _entered(rt, unit, unit.run(rt.budget.depth), entry)
+        result = enter(rt, unit, unit.run(rt.budget.depth), entry)
         rt.at = rt.budget.depth
         rt.delays.finish()
         rt.branches.join()
@@ -142,54 +142,6 @@ def _tightened(policy: dict[str, Any]) -> dict[str, Any]:
         "branches": policy.get("max_concurrency"),
     }
     return {name: value for name, value in limits.items() if value is not None}
-
-
-def _entered(rt: Runtime, unit: Unit, result: Any, entry: str | None) -> Any:
-    """The value of what the request names, else of `on_run` of the only plugin that has one, else of the top level."""
-    rt.at = rt.budget.depth
-    if entry is not None:
-        return _named(rt, unit, entry)
-    alone = unit.compiled.meta["alone"]
-    if alone is not None:
-        return _named(rt, unit, alone)
-    owners = [plugin for plugin in unit.plugins if "on_run" in plugin.functions]
-    return _on_run(rt, owners[0]) if len(owners) == 1 else result
-
-
-def _named(rt: Runtime, unit: Unit, entry: str) -> Any:
-    for plugin in unit.plugins:
-        if entry in plugin.functions:
-            plugin.begin()
-            return _with_parameters(rt, plugin.functions[entry])
-    function = rt.commands.get(entry)
-    if function is None and entry in unit.members:
-        function = unit.members[entry]()
-    if function is not None and hasattr(function, "__code__"):
-        return _with_parameters(rt, function)
-    if entry in rt.handlers:
-        rt.fire(entry, rt.parameters)
-        return rt.outputs.get("last_output")
-    known = sorted({*rt.commands, *rt.handlers, *unit.members})
-    raise ScriptError(
-        "UnknownFunction", f"the script has no entry '{entry}', it has: {', '.join(known[:20]) or 'none'}"
-    )
-
-
-def _on_run(rt: Runtime, plugin: PluginInstance) -> Any:
-    plugin.begin()
-    with plugin.in_time():
-        return _with_parameters(rt, plugin.functions["on_run"])
-
-
-def _with_parameters(rt: Runtime, function: Any) -> Any:
-    """Calls the entry; its parameters come from the request by name, `parameters` and `context` as a whole."""
-    given = {**rt.parameters, "parameters": rt.parameters, "context": rt.context}
-    named = {name: given[name] for name in parameter_names(function) if name in given}
-    before, rt.event_data = rt.event_data, rt.parameters
-    try:
-        return rt.call_named(rt.budget.depth, function, [], named)
-    finally:
-        rt.event_data = before
 
 
 def _ended(rt: Runtime, result: Any, failure: BaseException | None) -> Outcome:

@@ -24,13 +24,21 @@ def add(p: Plugin) -> None:
 
 
 async def run(
-    terminal: Terminal, script: str, watch: bool = False, param: dict[str, Any] | None = None, priority: str = "normal"
+    terminal: Terminal,
+    script: str,
+    watch: bool = False,
+    param: dict[str, Any] | None = None,
+    priority: str = "normal",
+    entry: str = "",
+    command: str = "",
 ) -> int | None:
     """Run a script: a file, whose text is sent, or a name of the hub's library.
 
     --param k=v gives it a parameter (JSON where it is JSON, else text); --watch shows its log and result as they come.
+    --entry runs a function or handler of the script behind its top level, --command one of its commands.
     """
     asked: dict[str, Any] = {"parameters": param or {}, "priority": priority}
+    asked |= {key: word for key, word in (("entry", entry), ("command", command)) if word}
     asked |= await asyncio.to_thread(_named, script)
     job = await terminal.request("POST", "/api/scripts/run", json=asked)
     if not watch:

@@ -175,3 +175,10 @@ def test_the_checker_knows_what_a_template_reaches_and_what_it_cannot_be() -> No
     assert [one.code for one in check(TEMPLATE + "  on_run {\n    return 1\n  }\n") if not one.is_style] == ["AE404"]
     words = TEMPLATE.replace('filter: tag == "day"', 'filter: "day"')
     assert [one.code for one in check(words)] == ["AE404"]
+
+
+def test_a_job_that_an_event_starts_gives_a_template_its_data() -> None:
+    source = 'plugin "p":\n  trigger:\n    on_event: hello\n  actions:\n    - print(event_data.name)\n'
+    at = Recorder()
+    script(source, at, entry="p.on_run", parameters={"event_data": {"name": "ada"}})
+    assert at.lines == ["ada"]
