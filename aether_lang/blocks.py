@@ -78,11 +78,15 @@ class Blocks(Declarations):
 
     def _null_target(self, node: Any) -> None:
         """What a statement was to assign is null when it failed and the script goes on."""
-        target = getattr(node, "target", None)
         if isinstance(node, nodes.Assign) and node.op != "=":
             return
-        if isinstance(target, nodes.Name) and isinstance(node, nodes.Assign | nodes.ArrowStmt):
-            self.assign_to(target, const(None), node)
+        targets = [node.target] if isinstance(node, nodes.Assign | nodes.ArrowStmt) else []
+        if isinstance(node, nodes.CallStmt | nodes.VerbStmt):
+            slots = node.slots if isinstance(node, nodes.CallStmt) else node.phrase.slots
+            targets = [slot.target for slot in slots if isinstance(slot, nodes.SlotArrow)]
+        for target in targets:
+            if isinstance(target, nodes.Name):
+                self.assign_to(target, const(None), node)
 
     def _handler_body(self, node: nodes.Function | nodes.Handler) -> None:
         if self._recovers and isinstance(node, nodes.Handler):
@@ -124,6 +128,20 @@ class Blocks(Declarations):
         commit: list[ast.stmt] = [ast.Expr(call("@commit", load(mark)))]
         self._put(ast.Try(body, [handler], [], commit), node)
 
+    # ------------------------------------------------------------ simulate
+
+    def _simulation(self, node: nodes.VerbStmt, body: nodes.Block) -> None:
+        """The block on mock providers; what its effects would have been is the result."""
+        self._layered = True
+        with self._guarded(self._guards(node.phrase.slots), node):
+            mark, result = self.temp(), self.temp()
+            self._put(assign(mark, call("@begin_simulation")), node)
+            end = [assign(result, call("@end_simulation", load(mark)))]
+            self._put(ast.Try(self._block(body), [], [], end), node)
+            for slot in node.phrase.slots:
+                if isinstance(slot, nodes.SlotArrow):
+                    self.assign_to(slot.target, load(result), node)
+
     # ------------------------------------------------------------ what is read before anything runs
 
     def _do_require(self, node: nodes.Require) -> None:
@@ -151,7 +169,9 @@ class Blocks(Declarations):
             if isinstance(node, nodes.OnError)
             for rule in node.rules
         )
-        layered = self._layered or whole or contracts or {"deterministic", "mock_io"} & self._policy.keys()
+        layered = self._layered or whole or contracts or {"deterministic", "mock_io", "seed"} & self._policy.keys()
+        about = self._flags.get("meta")
+        layered = layered or (isinstance(about, dict) and about.get("seed") is not None)
         narrowed = any({"memory_access", "capabilities"} & fields.keys() for fields in plugins)
         return {
             "require": require,

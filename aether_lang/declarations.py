@@ -3,7 +3,7 @@
 import ast
 from typing import Any
 
-from . import nodes, not_yet
+from . import nodes
 from .data import plain
 from .expressions import assign, call, const, load
 from .phrases import Phrases
@@ -41,19 +41,15 @@ class Declarations(Phrases):
 
     def _plugin_functions(self, node: nodes.Plugin) -> None:
         before, self.unit = self.unit, node.name
-        framing = {"init", "cleanup"} & {member.name for member in members(node)}
-        for member in members(node):
+        members = self.scopes.members(node)
+        framing = {"init", "cleanup"} & {member.name for member in members}
+        for member in members:
             self._named_function(member, node.name if framing and member.name not in ("init", "cleanup") else "")
             self._register(member)
         self.unit = before
 
     def _plugin_fields(self, node: nodes.Plugin) -> None:
         """Config, state and self; then the name of the block and its handlers."""
-        if node.template is not None:
-            raise self._later(node.template, "plugin templates")
-        for entry in node.fields:
-            if entry.key in not_yet.FIELDS or (entry.key == "persist" and literal(entry.value) is True):
-                raise self._later(entry, f"`{entry.key}:` of a plugin block")
         scope = self.scopes.blocks[id(node)]
         binding = self.scopes.names[id(node)]
         assert binding is not None
@@ -62,6 +58,8 @@ class Declarations(Phrases):
         config = call("@configured", self.expr(node.config or null))
         self._put(self.written(scope.bindings["config"])(config), node)
         state = self.expr(node.state) if node.state is not None else ast.Dict([], [])
+        if any(entry.key == "persist" and literal(entry.value) is True for entry in node.fields):
+            state = call("@persisted", const(node.name), state)
         self._put(self.written(scope.bindings["state"])(state), node)
         keys: list[ast.expr | None] = [const("name"), const("kind")]
         values: list[ast.expr] = [const(node.name), const(node.kind)]
@@ -77,7 +75,9 @@ class Declarations(Phrases):
             keys.append(const(name))
             values.append(self.read(scope.bindings[name]))
         self._put(self.written(scope.bindings["self"])(ast.Dict(keys, values)), node)
-        functions = [(m.name, self.scopes.names[id(m)]) for m in members(node)]
+        if node.template is not None and node.template.output is not None:
+            self._put(self.written(scope.bindings[node.template.output])(const(None)), node)
+        functions = [(m.name, self.scopes.names[id(m)]) for m in self.scopes.members(node)]
         table = ast.Dict([const(name) for name, _ in functions], [self.read(b) for _, b in functions if b is not None])
         declared = call("@plugin", const(node.name), self.read(scope.bindings["self"]), table)
         self._put(self.written(binding)(declared), node)
@@ -176,14 +176,7 @@ class Declarations(Phrases):
 
     def _do_policy(self, node: nodes.Policy) -> None:
         for entry in node.entries:
-            if entry.key not in not_yet.POLICIES:
-                raise self._later(entry, f"the policy '{entry.key}'")
             self._policy[entry.key] = plain(entry.value)
-
-
-def members(node: nodes.Plugin) -> list[nodes.Function | nodes.Handler]:
-    """The functions and handlers of a plugin block."""
-    return [*node.functions, *node.handlers]
 
 
 def literal(value: Any) -> Any:

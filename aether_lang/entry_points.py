@@ -24,6 +24,9 @@ def enter(rt: "Runtime", unit: "Unit", result: Any, entry: str | None) -> Any:
     rt.at = rt.budget.depth
     if entry is not None:
         return _named(rt, unit, result, entry)
+    alone = unit.compiled.meta["alone"]
+    if alone is not None:
+        return _bare(rt, unit, alone)
     owners = [plugin for plugin in unit.plugins if "on_run" in plugin.functions]
     return _of_block(rt, owners[0], "on_run") if len(owners) == 1 else result
 
@@ -71,7 +74,8 @@ def _timer(rt: "Runtime", name: str) -> Any:
 
 def _of_block(rt: "Runtime", plugin: "PluginInstance", name: str) -> Any:
     plugin.begin()
-    return _with_parameters(rt, plugin.functions[name])
+    with plugin.in_time():
+        return _with_parameters(rt, plugin.functions[name])
 
 
 def _fired(rt: "Runtime", event: str, data: Any) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
-from . import host, jobs, nodes, not_yet, stdlib
+from . import host, jobs, nodes, stdlib
 from .budget import LARGE
 from .scopes import (
     CALLS_BACK,
@@ -638,6 +638,7 @@ class Expressions:
         return head, listed, ast.Dict([const(k) for k, _ in named], [v for _, v in named]), False
 
     def _call(self, node: nodes.Call) -> ast.expr:
+        node = self.scopes.made.get(id(node)) or node
         if node.safe:
             return self._safe_call(node)
         if isinstance(node.function, nodes.Name) and not self.frame.scope.where:
@@ -668,8 +669,6 @@ class Expressions:
 
     def named_call(self, name: str, node: nodes.Call | nodes.MethodCall) -> ast.expr:
         """A call of a function that the script does not bind: library, host, verb, then the host's plugins."""
-        if name in not_yet.FUNCTIONS:
-            raise not_yet.refused(self.module, node.span.line, node.span.column, f"not available yet: `{name}()`")
         args = node.args
         function = stdlib.FUNCTIONS.get(name) or jobs.FUNCTIONS.get(name)
         if function is not None:

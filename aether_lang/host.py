@@ -111,13 +111,9 @@ class LocalHost:
         self._modules = modules
         draw = random.Random(seed)  # noqa: S311  randomness of scripts, never a secret
         self._served: dict[str, Callable[[dict[str, Any]], Any]] = {
+            **drawing(draw),
             "time.now": lambda _: clock(),
             "time.sleep": lambda args: sleep(max(float(args["seconds"]), 0.0)),
-            "random.number": lambda _: draw.random(),
-            "random.int": lambda args: _between(draw, args["a"], args["b"]),
-            "random.id": lambda _: f"{draw.getrandbits(64):016x}",
-            "random.uuid": lambda _: str(uuid.UUID(int=draw.getrandbits(128), version=4)),
-            "random.session": lambda _: f"session_{draw.getrandbits(64):016x}",
             "signal.read": lambda _: None,
             "trace.level": lambda _: None,
             "metrics.record": lambda _: None,
@@ -152,6 +148,40 @@ class LocalHost:
         if found is None:
             raise ScriptError("ImportError", f"there is no module '{path}'")
         return found
+
+
+class Layer:
+    """A host over another one, to which it leaves log, output and modules."""
+
+    direct = False
+
+    def __init__(self, base: Host) -> None:
+        """`base` is the host beneath."""
+        self.base = base
+        self.overlaps = base.overlaps
+
+    def log(self, level: str, message: str, position: Place) -> None:
+        """One record of the log beneath."""
+        self.base.log(level, message, position)
+
+    def output(self, line: str) -> None:
+        """One line of the output beneath."""
+        self.base.output(line)
+
+    def load_module(self, path: str, position: Place) -> LoadedModule:
+        """The module that the host beneath has."""
+        return self.base.load_module(path, position)
+
+
+def drawing(draw: random.Random) -> dict[str, Callable[[dict[str, Any]], Any]]:
+    """The operations on randomness, all drawn from one source."""
+    return {
+        "random.number": lambda _: draw.random(),
+        "random.int": lambda args: _between(draw, args["a"], args["b"]),
+        "random.id": lambda _: f"{draw.getrandbits(64):016x}",
+        "random.uuid": lambda _: str(uuid.UUID(int=draw.getrandbits(128), version=4)),
+        "random.session": lambda _: f"session_{draw.getrandbits(64):016x}",
+    }
 
 
 def _between(draw: random.Random, a: Any, b: Any) -> int:

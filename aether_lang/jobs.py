@@ -3,9 +3,18 @@
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
+from .delays import Delays
 from .methods import Method
 from .stdlib.times import seconds
+from .steps import Steps
 from .values import ErrorValue, Place, ScriptError, StopExecution, kind, text
+
+
+class Transactions(Protocol):
+    """What `rollback` asks of the transactions of the run."""
+
+    def rollback(self, token: Any) -> bool:
+        """Takes back a committed transaction."""
 
 
 class Job(Protocol):
@@ -13,6 +22,9 @@ class Job(Protocol):
 
     shared: dict[str, Any]
     context: dict[str, Any]
+    delays: Delays
+    steps: Steps
+    transactions: Transactions
 
     def write_log(self, level: str, message: str) -> None:
         """One record of the job's log."""
@@ -25,6 +37,9 @@ class Job(Protocol):
 
     def fire(self, event: str, data: Any) -> int:
         """Runs the script's handlers of the event; how many there were."""
+
+    def manifest(self) -> dict[str, Any]:
+        """The manifest of the script, as data."""
 
     def stack(self) -> list[dict[str, Any]]:
         """The functions under way, inmost first."""
@@ -68,12 +83,32 @@ def sleep(rt: Job, n: Any, unit: Any = "ms") -> None:
     """Waits n milliseconds, or n of the unit."""
     if type(unit) is not str or unit not in _SLEEP_UNITS:
         raise ScriptError("ValueError", f"unknown unit {text(unit)}, expected one of {', '.join(_SLEEP_UNITS)}")
-    rt.serve("sleep", {"seconds": max(seconds(n) * (1 if type(n) is str else _SLEEP_UNITS[unit]), 0)})
+    rt.delays.wait(max(seconds(n) * (1 if type(n) is str else _SLEEP_UNITS[unit]), 0))
 
 
 def wait(rt: Job, d: Any) -> None:
     """Waits a duration, in seconds or as text."""
-    rt.serve("sleep", {"seconds": max(seconds(d), 0)})
+    rt.delays.wait(max(seconds(d), 0))
+
+
+def set_timeout(rt: Job, f: Any, ms: Any = 0) -> int:
+    """Has the job call f in so many milliseconds: while it waits, else at its end. The id, for `clearTimeout`."""
+    return rt.delays.set(f, ms)
+
+
+def clear_timeout(rt: Job, id: Any) -> bool:
+    """Drops a call that `setTimeout` set; whether it was still to come."""
+    return rt.delays.clear(id)
+
+
+def retry(rt: Job, what: Any) -> Any:
+    """Does a step that was reached, by its name, or a call once more, with the further attempts of the policy."""
+    return rt.steps.again(what)
+
+
+def manifest(rt: Job) -> dict[str, Any]:
+    """The manifest of the script, as data."""
+    return rt.manifest()
 
 
 def get_global(rt: Job, k: Any, default: Any = None) -> Any:
@@ -167,6 +202,11 @@ def trigger(rt: Job, event: Any, data: Any = None) -> int:
     return found
 
 
+def rollback(rt: Job, token: Any) -> bool:
+    """Takes back a committed transaction of this job; false where that is no longer possible."""
+    return rt.transactions.rollback(token)
+
+
 def _event(event: Any) -> str:
     if type(event) is not str or not event:
         raise ScriptError("TypeError", f"the name of an event must be a string, not {kind(event)}")
@@ -187,6 +227,10 @@ FUNCTIONS: Final[dict[str, Method]] = {
     "print": output,
     "sleep": sleep,
     "wait": wait,
+    "setTimeout": set_timeout,
+    "clearTimeout": clear_timeout,
+    "retry": retry,
+    "manifest": manifest,
     "get_global": get_global,
     "set_global": set_global,
     "has_context": has_context,
@@ -198,7 +242,8 @@ FUNCTIONS: Final[dict[str, Method]] = {
     "emit": emit,
     "trigger": trigger,
     "choice": choice,
+    "rollback": rollback,
 }
 
-CALLS_BACK: Final = frozenset({"emit", "trigger"})
+CALLS_BACK: Final = frozenset({"emit", "trigger", "setTimeout", "retry", "sleep", "wait"})
 Function = Callable[..., Any]

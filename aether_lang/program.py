@@ -49,23 +49,24 @@ def run(
     entry: str | None = None,
     config: dict[str, Any] | None = None,
     budget: Budget | None = None,
+    job: str = "",
 ) -> Outcome:
     """Runs a compiled script on the host and never raises for what the script does.
 
     `limits` has names of 18.1, those missing are as shipped; `entry` names a function, handler or command; `config`
-    replaces entries of the plugin's config. A given `budget` lets others cancel the run, and replaces `limits`.
-    ValueError when the bytes are of another version.
+    replaces entries of the plugin's config; `job` is its id, the seed where nothing else is. A given `budget` lets
+    others cancel the run, and replaces `limits`. ValueError when the bytes are of another version.
     """
     program = Compiled(compiled)
     budget = Budget(limits or {}) if budget is None else budget
     policy = program.meta["policy"]
     budget.tighten(_tightened(policy))
-    rt = Runtime(host, budget, parameters=parameters, context=context, config=config, policy=policy)
+    rt = Runtime(host, budget, parameters=parameters, context=context, config=config, policy=policy, name=program.name)
     rt.contracts = Contracts(rt, program.meta["contracts"])
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(max(before, _depth() + int(budget.values["depth"]) * _FRAMES_PER_CALL + _FRAMES_OF_OURS))
     try:
-        return _ended(rt, *_execute(rt, program, entry))
+        return _ended(rt, *_execute(rt, program, entry, job))
     finally:
         sys.setrecursionlimit(before)
 
@@ -77,17 +78,21 @@ def _depth() -> int:
     return count
 
 
-def _execute(rt: Runtime, program: Compiled, entry: str | None) -> tuple[Any, BaseException | None]:
+def _execute(rt: Runtime, program: Compiled, entry: str | None, job: str) -> tuple[Any, BaseException | None]:
     """The result, or what ended the run."""
     result: Any = None
     failure: BaseException | None = None
     stopped = False
     try:
-        unit = Unit(rt, program)
+        _fix(rt, program, job)
+        unit = rt.main = Unit(rt, program)
         if program.meta["one_transaction"]:
             rt.transactions.begin_job()
         result = enter(rt, unit, unit.run(rt.budget.depth), entry)
+        rt.delays.finish()
         rt.branches.join()
+        for ending in rt.endings:
+            ending()
     except StopExecution as stop:
         result, stopped = stop.message or None, True
     except (Halt, Exception) as error:
@@ -109,6 +114,23 @@ def _execute(rt: Runtime, program: Compiled, entry: str | None) -> tuple[Any, Ba
         except (Halt, Exception) as error:
             return None, error
     return None, failure
+
+
+_CHANGES_HOST: Final = frozenset({"deterministic", "seed", "mock_io"})
+
+
+def _fix(rt: Runtime, program: Compiled, job: str) -> None:
+    """Puts the host in place that the script's policy asks for: chance and time fixed, effects to mocks (18.4)."""
+    meta, policy = program.meta, program.meta["policy"]
+    about = meta["flags"].get("meta") or {}
+    if not (_CHANGES_HOST & policy.keys() or about.get("seed") is not None):
+        return
+    from .mocks import with_policy  # most runs have no use for it
+
+    start = rt.host.call("time.read", "time.now", {}, (program.name, 1, 1, "")) if policy.get("deterministic") else 0.0
+    source = f"script:{program.name}"
+    rt.host = with_policy(rt.host, policy, job, start, meta=about, contracts=meta["contracts"], source=source)
+    rt.branches.one_by_one = rt.branches.one_by_one or not rt.host.overlaps
 
 
 def _tightened(policy: dict[str, Any]) -> dict[str, Any]:

@@ -17,11 +17,13 @@ from .branches import Branches, Passing
 from .budget import LARGE, Budget
 from .calling import CO_VARARGS, METHOD_ARITY, bound_args, checked_call, parameter_names
 from .compiled import Compiled
+from .delays import Delays
 from .methods import METHODS, Method
 from .operators import Operators
 from .recovery import Recovery
 from .regex import Regex, RegexError
 from .stdlib import times
+from .steps import Steps
 from .transactions import Transactions
 from .units import Unit
 from .values import (
@@ -61,9 +63,12 @@ class Runtime(Operators):
         context: dict[str, Any] | None = None,
         config: dict[str, Any] | None = None,
         policy: Mapping[str, Any] | None = None,
+        name: str = "main",
     ) -> None:
-        """`config` replaces entries of a plugin's `config`; `policy` holds the script's own `policy:` entries."""
+        """`config` replaces entries of a plugin's `config`; `policy` holds the script's own `policy:` entries; `name`
+        is the script's."""
         super().__init__(self)
+        self.name = name
         self.policy = dict(policy or {})
         self.budget = budget
         self.recovery = Recovery(self)
@@ -74,6 +79,9 @@ class Runtime(Operators):
         self.transactions = Transactions(self)
         self.narrowing = Narrowing(self)
         self.contracts = Contracts(self, [])
+        self.steps = Steps(self)
+        self.delays = Delays(self)
+        self.main: Unit | None = None
         self.parameters = copied(parameters or {})
         self.context = copied(context or {})
         self.config = copied(config or {})
@@ -86,6 +94,7 @@ class Runtime(Operators):
         self.commands: dict[str, Any] = {}
         self.timers: list[tuple[str, Any]] = []
         self.cleanups: list[Callable[[], None]] = []
+        self.endings: list[Callable[[], None]] = []
         self.namespaces: list[dict[str, Any]] = []
         self._gone_over = 0
         self._modules: dict[str, Unit] = {}
@@ -236,7 +245,8 @@ class Runtime(Operators):
         if operation in CALLS and self.contracts:
             name = str(data.get("name") or f"{data.get('receiver')}.{data.get('function')}")
             given = data.get("args") or [], data.get("kwargs") or {}
-            result = self.contracts.kept(name, *given, lambda: self.host.call(capability, operation, data, place))
+            keep = self.contracts.tried if operation == "plugin.try" else self.contracts.kept
+            result = keep(name, *given, lambda: self.host.call(capability, operation, data, place))
         else:
             result = self.host.call(capability, operation, data, place)
         self.budget.check()
@@ -261,6 +271,26 @@ class Runtime(Operators):
         unmet = self.serve("unmet", asked) if asked else []
         if unmet:
             raise ScriptError("RequirementError", "the script requires what is not there: " + "; ".join(unmet), unmet)
+
+    def begin_simulation(self) -> tuple[outside.Host, int]:
+        """From here on effects go to mock providers, and reads to the host; gives what `end_simulation` needs."""
+        from .mocks import Mocks  # most runs have no use for it
+
+        before = self.host, self.branches.mark()
+        self.host = Mocks(self.host, reads=True, contracts=self.contracts.all, source=f"script:{self.name}")
+        return before
+
+    def end_simulation(self, mark: tuple[outside.Host, int]) -> list[dict[str, Any]]:
+        """Gives the effects there would have been, as `$last_output` too; none of them has happened."""
+        mocks: Any = self.host
+        self.branches.join(mark[1])
+        self.host = mark[0]
+        found = [
+            {name: getattr(effect, name) for name in ("operation", "capability", "args", "line", "would")}
+            for effect in mocks.effects
+        ]
+        self.outputs["last_output"] = found
+        return found
 
     def roll_back(self) -> None:
         """`then: rollback`: the job ends, and at its end what it staged is discarded."""
@@ -712,6 +742,11 @@ class Runtime(Operators):
     def imported(self, path: str, name: str) -> Future:
         """`from path import name`: the member, read whenever the name is; ImportError when there is none."""
         return Future(lambda: self.load(path).imported(name))
+
+    def manifest(self) -> dict[str, Any]:
+        """The manifest of the module that asks, as data."""
+        unit = self._modules.get(self.place()[3], self.main)
+        return {} if unit is None else copied(unit.compiled.meta["manifest"])
 
     def load(self, path: str) -> Unit:
         """The module, instantiated once per run; ImportError when the host has none of that path."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from .overlay import State
+from .overlay import Overlay, State
 from .refusals import Impossible, Refused
 from .remembered import Bounds
 from .requests import Misfit
@@ -72,6 +72,14 @@ class Scratch:
             }
         )
 
+    def write(self, changes: Named) -> Named:
+        """Carry out changes such as `changes` gives, and return those that put back what was before: then there are
+        the ids of goals that are `gone`, too."""
+        entries, goals = self._entries.records, self._goals.records
+        kept, deleted = _written(entries, changes.get("entries") or [], changes.get("deleted") or [])
+        before, gone = _written(goals, changes.get("goals") or [], changes.get("gone") or [])
+        return {"entries": kept, "deleted": deleted, "goals": before, "gone": gone}
+
     def mark(self) -> Mark:
         """Return the state as it is now, for `reset`."""
         return self._entries.records.mark(), self._goals.records.mark()
@@ -80,6 +88,17 @@ class Scratch:
         """Go back to an earlier state."""
         self._entries.records.reset(mark[0])
         self._goals.records.reset(mark[1])
+
+
+def _written(records: Overlay, put: list[Named], dropped: list[str]) -> tuple[list[Named], list[str]]:
+    """Put and drop records; return those to put and the ids to drop that take it back."""
+    before = {identity: records.get(identity) for identity in [*dropped, *(record["id"] for record in put)]}
+    for identity in dropped:
+        records.drop(identity)
+    for record in put:
+        records.put(copied(record), len(msgspec.json.encode(record)))
+    there = [copied(record) for record in before.values() if record is not None]
+    return there, [identity for identity, record in before.items() if record is None]
 
 
 def _bound(operation: str, method: Callable[..., Any], args: Named) -> Named:

@@ -192,7 +192,8 @@ class ScratchEntries:
 
     def _all(self, criteria: Named) -> list[Named]:
         """All entries that meet simple criteria, however many."""
-        return self.records.merged(list(self._pages(criteria)), lambda entry: fits(entry, understand(criteria)))
+        wanted = understand(criteria)
+        return self.records.merged(list(self._pages(criteria)), lambda entry: fits(entry, wanted))
 
     def _pages(self, criteria: Named) -> Iterator[Named]:
         seen: set[str] = set()
@@ -286,18 +287,17 @@ class ScratchEntries:
             raise Refused(
                 f"frequency: expected hourly, daily, weekly or growing, got {frequency!r:.60}", {"field": "frequency"}
             )
-        own, gone = self._matching(name)
-        if self._base is not None and not own and not gone:
+        own, fewer = self._matching(name)
+        if self._base is not None and not own and not fewer:
             asked = {"name": name, **({} if frequency is None else {"frequency": frequency})}
             return bool(self._base("memory.pattern", asked))
         if frequency is None:
-            return bool(own) or self._still_there(name)
+            return bool(own) or any(map(self._judge(name), self._all({})))
         last, before = self._last_two(name, PERIODS.get(frequency, DAY))
         return last > before if frequency == "growing" else last > 0 and before > 0
 
     def statistics(self, slots: Any = None, text: str = "") -> Named:
-        """How often something came, and whether that grows. After an entry was taken away, `first` and `last` are as
-        before."""
+        """How often something came, and whether that grows."""
         words, days = requests.phrase(slots)
         if not words:
             raise ScriptError("ValueError", f"pattern needs something to look for, got {text!r}")
@@ -315,34 +315,28 @@ class ScratchEntries:
             "growing": last_day > day_before,
         }
 
-    def _matching(self, name: str) -> tuple[list[Named], list[Named]]:
-        """Own entries with that tag or text, and the base's ones that are others here or gone."""
+    def _matching(self, name: str) -> tuple[list[Named], bool]:
+        """Own entries with that tag or text, and whether any of the base's is another here or gone."""
+        matches = self._judge(name)
+        return [e for e in self.records.own() if matches(e)], any(matches(e) for e in self.records.replaced())
+
+    def _judge(self, name: str) -> Callable[[Named], bool]:
         words = query_words(name, self._bounds)
-
-        def matches(entry: Named) -> bool:
-            return name in entry["tags"] or has_all(entry, words)
-
-        return [e for e in self.records.own() if matches(e)], [e for e in self.records.replaced() if matches(e)]
-
-    def _still_there(self, name: str) -> bool:
-        """Does the base have more such entries than are others here or gone."""
-        return self._base is not None and any(
-            self.records.is_theirs_still(entry)
-            and (name in entry["tags"] or has_all(entry, query_words(name, self._bounds)))
-            for entry in self._pages({})
-        )
+        return lambda entry: name in entry["tags"] or has_all(entry, words)
 
     def _counted(self, name: str, days: float) -> tuple[int, float | None, float | None]:
+        """How many such entries the last days had, and when the first and the last of them was."""
         since = self._now() - days * DAY
-        own, gone = ([e["created_at"] for e in found if e["created_at"] >= since] for found in self._matching(name))
+        own, fewer = self._matching(name)
         there: Named = {"count": 0, "first": None, "last": None}
-        if self._base is not None:
+        if fewer:
+            own = [entry for entry in self._all({"created_at_gte": since}) if self._judge(name)(entry)]
+        elif self._base is not None:
             slots = [name, {"name": "timeframe", "value": days}]
             there = self._base("memory.statistics", {"slots": slots, "text": name})
-        count = there["count"] + len(own) - len(gone)
-        if count == len(own):
-            return count, min(own, default=None), max(own, default=None)
-        return count, min([there["first"], *own]), max([there["last"], *own])
+        moments = [entry["created_at"] for entry in own if entry["created_at"] >= since]
+        ends = [*moments, *([there["first"], there["last"]] if there["count"] else [])]
+        return there["count"] + len(moments), min(ends, default=None), max(ends, default=None)
 
     def _last_two(self, name: str, period: float) -> tuple[int, int]:
         """How many matching entries the last period had, and the one before it."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple, Protocol
 
 from .branches import Branches
-from .host import BEHIND_THE_LANGUAGE, EFFECTS, Host, LoadedModule
-from .values import Halt, Place, ScriptError, copied
+from .host import BEHIND_THE_LANGUAGE, EFFECTS, Host, Layer
+from .values import Halt, Place, ScriptError
 
 MOST_EFFECTS: Final = 10_000
 """How many effects one transaction may keep back."""
@@ -22,6 +22,7 @@ _ASKED_EACH_TIME: Final = frozenset({"event.emit", "ui.notify", "intent.act", "a
 class Room(Protocol):
     """What transactions ask of the runtime."""
 
+    name: str
     host: Host
     outputs: dict[str, Any]
     branches: Branches
@@ -44,17 +45,14 @@ class Mark(NamedTuple):
     outermost: bool
 
 
-class Staged:
+class Staged(Layer):
     """The host inside a transaction."""
 
-    direct = False
-
-    def __init__(self, base: Host, token: str, *, all_or_nothing: bool) -> None:
+    def __init__(self, base: Host, token: str, script: str, *, all_or_nothing: bool) -> None:
         """`all_or_nothing` refuses what could not be taken back."""
         from .scratch import Scratch  # only transactions and mocks need it
 
-        self.base = base
-        self.overlaps = base.overlaps
+        super().__init__(base)
         self.token = token
         self.effects = 0
         self.deferred: list[dict[str, Any]] = []
@@ -62,7 +60,7 @@ class Staged:
         self._strict = all_or_nothing
         self._permitted: set[str] = set()
         self._place: Place = ("", 0, 0, "")
-        self.scratch = Scratch(self._read, self._now, self._new_id, ranked=False)
+        self.scratch = Scratch(self._read, self._now, self._new_id, source=f"script:{script}")
 
     def _read(self, operation: str, args: dict[str, Any]) -> Any:
         capability = "goal.read" if operation.startswith("goal.") else "memory.read"
@@ -81,7 +79,7 @@ class Staged:
         if self.scratch.handles(operation):
             if effect == "staged":
                 self._count(capability, operation, args)
-            return copied(self.scratch.serve(operation, args))
+            return self.scratch.serve(operation, args)
         if effect in ("free", "read") or operation == "http.get":
             return self.base.call(capability, operation, args, position)
         if operation in _CALLS:
@@ -125,18 +123,6 @@ class Staged:
             )
         return self.base.call(capability, operation, args, self._place)
 
-    def log(self, level: str, message: str, position: Place) -> None:
-        """Records of the log are not kept back."""
-        self.base.log(level, message, position)
-
-    def output(self, line: str) -> None:
-        """Output is not kept back."""
-        self.base.output(line)
-
-    def load_module(self, path: str, position: Place) -> LoadedModule:
-        """Modules are loaded as ever."""
-        return self.base.load_module(path, position)
-
 
 def _expected(operation: str, args: dict[str, Any]) -> Any:
     """What a script gets for an effect that is yet to happen."""
@@ -163,7 +149,7 @@ class Transactions:
             counts = len(staged.deferred), len(staged.compensations), staged.effects
             return Mark(marked, *counts, self._room.branches.mark(), False)
         self._begun += 1
-        self._room.host = Staged(staged, f"tx-{self._begun}", all_or_nothing=all_or_nothing)
+        self._room.host = Staged(staged, f"tx-{self._begun}", self._room.name, all_or_nothing=all_or_nothing)
         return Mark(None, 0, 0, 0, self._room.branches.mark(), True)
 
     def commit(self, mark: Mark) -> None:

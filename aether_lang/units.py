@@ -1,6 +1,7 @@
 """The modules of a run: their members, what they declare, and the names their generated code may use (15, 22)."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -8,6 +9,7 @@ from . import jobs, stdlib, steps, verbs
 from .compiled import Compiled
 from .stdlib.lists import bounds, span
 from .stdlib.numbers import formatted
+from .stdlib.times import seconds
 from .values import (
     CATCHABLE,
     Receiver,
@@ -21,6 +23,7 @@ from .values import (
     kind,
     pair,
     pairs,
+    plain,
     text,
 )
 
@@ -122,6 +125,22 @@ class Unit:
             entries.update({key: copied(v) for key, v in self.rt.config.items() if key in entries})
         return entries
 
+    def persisted(self, name: str, state: Any) -> dict[str, Any]:
+        """The state of a block as its last run left it, over what the script says; kept when this run completes."""
+        if type(state) is not dict:
+            raise ScriptError("TypeError", f"state must be a dict, not {kind(state)}")
+        key = name if self.is_main else f"{self.path}#{name}"
+        kept = self.rt.serve("state_load", {"plugin": key})
+        found: dict[str, Any] = {**state, **kept} if type(kept) is dict else state
+        before = plain(found)
+
+        def keep() -> None:
+            if plain(found) != before:
+                self.rt.serve("state_save", {"plugin": key, "value": found})
+
+        self.rt.endings.append(keep)
+        return found
+
     # ------------------------------------------------------------ members
 
     def member(self, name: str) -> Any:
@@ -182,11 +201,21 @@ class PluginInstance:
         if function is None:
             raise ScriptError("UnknownFunction", f"plugin '{self.name}' has no function '{name}'")
         self.begin()
-        return self._rt.call_named(depth, function, args, named)
+        with self.in_time():
+            return self._rt.call_named(depth, function, args, named)
+
+    def in_time(self) -> AbstractContextManager[None]:
+        """The deadline that the block's `timeout` gives a call of it."""
+        limit = self.this.get("timeout")
+        return nullcontext() if limit is None else self._rt.budget.within(seconds(limit))
 
 
 def _ignored(_rows: Any) -> None:
     """Rules on errors of a module: those of the started script count."""
+
+
+def _unregistered(_title: Any, _priority: Any, _deadline: Any, _metrics: Any) -> None:
+    """Goals of a module are not registered (15)."""
 
 
 def _helpers(rt: "Runtime", unit: Unit) -> dict[str, Any]:
@@ -210,6 +239,7 @@ def _helpers(rt: "Runtime", unit: Unit) -> dict[str, Any]:
         "@unset_box": UNSET,
         **{f"@{name}": getattr(rt, name) for name in _OPERATORS},
         **{f"@{name}": getattr(rt, name) for name in _RUNTIME},
+        "@note_goal": rt.note_goal if unit.is_main else _unregistered,
         "@rules": rt.recovery.rules if unit.is_main else _ignored,
         "@recover": rt.recovery.recover,
         "@branch": rt.branches.branch,
@@ -236,6 +266,7 @@ def _helpers(rt: "Runtime", unit: Unit) -> dict[str, Any]:
         "@plugin": unit.plugin,
         "@enter": unit.enter,
         "@configured": unit.configured,
+        "@persisted": unit.persisted,
         "@name": "__main__" if unit.is_main else unit.path,
         **{f"@{name}": helper for name, helper in steps.helpers(rt, unit).items()},
     }
@@ -246,7 +277,8 @@ _OPERATORS: Final = (
     "lt", "le", "gt", "ge", "eq", "ne", "has", "hasnt",
 )  # fmt: skip
 _RUNTIME: Final = (
-    "measured", "charged", "paid", "listed", "park", "note_goal", "end_goal", "plugin_line", "message", "keep",
+    "begin_simulation", "end_simulation", "measured", "charged", "paid", "listed", "park", "note_goal", "end_goal",
+    "plugin_line", "message", "keep",
     "memory_scope", "ambient", "signal", "unbound", "unset", "call", "call_named", "invoke", "invoke_named",
     "effect", "receiver", "call_library", "unknown_function", "run_handler", "caught", "thrown", "is_error",
     "set_field", "set_element", "constant", "counted", "taken_apart", "joined", "dict_of", "named_args", "awaited",
@@ -255,8 +287,8 @@ _RUNTIME: Final = (
 _FIXED: Final = (
     "fuel", "zip", "type", "len", "append", "enumerate", "type_error", "unbound_error", "int", "str", "list", "range",
     "span", "absent", "unset_box", "text", "format", "field", "element", "pairs", "pair", "elements", "key",
-    "catchable", "host", "verb", "begin", "handler", "command", "timer", "plugin", "enter", "configured", "name",
-    "rules", "recover", "branch", "open", "begin_transaction", "commit", "discard", "anything",
+    "catchable", "host", "verb", "begin", "handler", "command", "timer", "plugin", "enter", "configured", "persisted",
+    "name",     "rules", "recover", "branch", "open", "begin_transaction", "commit", "discard", "anything",
 )  # fmt: skip
 HELPERS: Final = frozenset(f"@{name}" for name in (*_FIXED, *_OPERATORS, *_RUNTIME, *steps.NAMES))
 """The names that generated code may use for the runtime, besides `@lib:`, `@job:` and `@value:` names."""

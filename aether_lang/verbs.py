@@ -11,6 +11,8 @@ from . import host, jobs, stdlib
 from .values import ScriptError, ScriptSet, element, elements, equal, function_name, identity, is_function, kind, text
 
 MOST_RECALLED: Final = 20
+MOST_LOOKED_AT: Final = 100
+"""How many entries a `where` behind `recall` looks through: as many as one question gives."""
 
 
 class Room(Protocol):
@@ -231,7 +233,7 @@ def _recall(rt: Room, phrase: Phrase) -> Any:
         request["query"] = text(phrase.first)
     if phrase.where is None:
         return rt.serve("recall", {**request, "limit": MOST_RECALLED})
-    return _where(rt, phrase, rt.serve("recall", {**request, "limit": 1000}))[:MOST_RECALLED]
+    return _where(rt, phrase, rt.serve("recall", {**request, "limit": MOST_LOOKED_AT}))[:MOST_RECALLED]
 
 
 def _forget(rt: Room, phrase: Phrase) -> Any:
@@ -322,6 +324,8 @@ def _learn(rt: Room, phrase: Phrase) -> Any:
 def _run(rt: Room, phrase: Phrase) -> Any:
     if phrase.slots and phrase.slots[0].kind == "call":
         return phrase.slots[0].value
+    if is_function(phrase.first):
+        return rt.call_named(rt.at, phrase.first, phrase.values[1:], {**phrase.preps, **phrase.keys})
     if len(phrase.values) >= 2 and phrase.values[0] == "agent":
         name = text(phrase.values[1])
         request = {"agent": name, "input": phrase.preps.get("with")}

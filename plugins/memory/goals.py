@@ -198,6 +198,31 @@ def _insert(tx: Any, owner: str, goal: Goal, settings: Settings) -> Goal:
     return goal
 
 
+def find(tx: Any, owner: str, id: str) -> Any:
+    """Return the row of this owner's goal, or None."""
+    return tx.one("SELECT * FROM memory__goals WHERE owner = ? AND id = ?", (owner, id))
+
+
+def put(tx: Any, owner: str, goal: Goal, settings: Settings) -> None:
+    """Write a whole goal, in the place of the one with its id if there is one."""
+    row = find(tx, owner, str(goal["id"]))
+    if row is None:
+        _insert(tx, owner, goal, settings)
+        return
+    columns = (*(goal[name] for name in COLUMNS), goal.get("overdue_at"), goal["attempts"], goal["updated_at"])
+    tx.execute(_PATCH, (*columns, goal.get("completed_at"), _document(goal, settings), row["seq"]))
+    tx.publish(_topic(read(row), goal, "goal.updated"), _told(owner, goal))
+
+
+def drop(tx: Any, owner: str, id: str) -> None:
+    """Take a goal away that should never have been there."""
+    row = find(tx, owner, id)
+    if row is not None:
+        tx.execute("DELETE FROM memory__goals WHERE seq = ?", (row["seq"],))
+        change_count(tx, owner, "goals", -1)
+        tx.publish("goal.updated", _told(owner, {**read(row), "status": "cancelled"}))
+
+
 async def _changed(ctx: Context, id: str, changes: dict[str, Any], topic: str) -> Goal | None:
     owner, now, settings = ctx.owner, ctx.clock.now(), ctx.settings
     with in_kernel_words():

@@ -14,6 +14,8 @@ from kernel import BadInput, Context, needs
 
 from . import patterns, records
 from .answers import Answer, once
+from .changes import Changes, apply
+from .deadlines import woken
 from .entries import Draft, Entry, draft, moment, read, tag_list
 from .figures import WRITES, figures, measured
 from .recall import RECALLED, RECALLED_MOST, Question, matching_all, recall, tokens
@@ -128,6 +130,24 @@ class Memory:
             total += await ctx.store.write(mark)
         _wrote(ctx, "updated", total)
         return total
+
+    @needs("memory:write")
+    async def apply(self, ctx: Context, changes: dict[str, Any]) -> dict[str, Any]:
+        """Write entries and goals and delete entries, all at once; return the changes that put back what was before.
+
+        `changes` are whole `entries` and `goals`, the ids of the entries that are `deleted`, and of the goals that are
+        `gone`. Raises `BadInput` for anything else; asks for `memory:delete` and `goal:write` where they are used.
+        """
+        try:
+            wanted = msgspec.convert(changes, Changes)
+        except msgspec.ValidationError as error:
+            raise BadInput(f"changes: {error}", details={"field": "changes"}) from None
+        before = await apply(ctx, wanted, _source(ctx))
+        _wrote(ctx, "stored", len(wanted.entries))
+        _wrote(ctx, "deleted", len(wanted.deleted))
+        if wanted.goals:
+            woken.set()
+        return before
 
     # Deleting ----------------------------------------------------------------------------------------------------
 

@@ -72,12 +72,14 @@ class Commits:
         return True
 
     async def effect(self, ctx: Context, name: str) -> Named:
-        """The class of effect of a function, its full name, and what takes it back."""
+        """The class of effect of a function, its full name, what takes it back, and the schema of its result."""
         full = ctx.table.bare_functions.get(name, (name,))
         owned = ctx.table.functions.get(full[0]) if len(full) == 1 else None
         if owned is None:
-            return {"name": name, "effect": None, "undo": None}
-        return {"name": owned.item.name, "effect": owned.item.effect, "undo": owned.item.undo}
+            return {"name": name, "effect": None, "undo": None, "output": None}
+        item = owned.item
+        output = _schema(item.signature.result)
+        return {"name": item.name, "effect": item.effect, "undo": item.undo, "output": output}
 
     # What a script requires --------------------------------------------------------------------------------------
 
@@ -131,6 +133,13 @@ _SAVE = (
     "INSERT INTO scripts__state (owner, script, plugin, value, updated_at) VALUES (?, ?, ?, ?, ?) "
     "ON CONFLICT (owner, script, plugin) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at"
 )
+
+
+def _schema(type: Any) -> Named | None:
+    try:
+        return msgspec.json.schema(type)
+    except (TypeError, ValueError):
+        return None  # data of any shape
 
 
 def _unmet_plugin(text: str, installed: dict[str, Named]) -> list[str]:

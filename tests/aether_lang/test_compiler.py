@@ -1,53 +1,15 @@
 """What compiled scripts do: names and scope, operators, control, functions, declarations, verbs (sections 7 to 14)."""
 
-import io
 from typing import Any
 
 import pytest
 
-from aether_lang.checker import check
 from aether_lang.compiled import Compiled
 from aether_lang.compiler import compile_module
-from aether_lang.errors import AetherError
-from aether_lang.host import LoadedModule, LocalHost
+from aether_lang.host import LoadedModule
 from aether_lang.parser import parse
-from aether_lang.program import Outcome, run
-from aether_lang.values import Place, ScriptError
-
-
-class Recorder(LocalHost):
-    """A local host that also answers what a test prepared, and keeps every call."""
-
-    def __init__(self, **answers: Any) -> None:
-        super().__init__(seed=1, clock=lambda: 1000.0, sleep=lambda _: None, out=io.StringIO())
-        self.answers = {name.replace("__", "."): answer for name, answer in answers.items()}
-        self.calls: list[tuple[str, str, dict[str, Any]]] = []
-
-    def call(self, capability: str, operation: str, args: dict[str, Any], position: Place) -> Any:
-        self.calls.append((capability, operation, args))
-        if operation in self.answers:
-            answer = self.answers[operation]
-            if isinstance(answer, Exception):
-                raise answer
-            return answer(args) if callable(answer) else answer
-        return super().call(capability, operation, args, position)
-
-
-def script(source: str, host: LocalHost | None = None, **options: Any) -> Outcome:
-    return run(compile_module(parse(source, "test.aether")), host or Recorder(), **options)
-
-
-def result(source: str, host: LocalHost | None = None, **options: Any) -> Any:
-    ended = script(source, host, **options)
-    assert ended.state == "completed", ended.error or ended.private
-    return ended.result
-
-
-def error(source: str, host: LocalHost | None = None, **options: Any) -> dict[str, Any]:
-    ended = script(source, host, **options)
-    assert ended.error is not None, ended.result
-    return ended.error
-
+from aether_lang.values import ScriptError
+from tests.aether_lang.running import Recorder, error, result, script
 
 EXPRESSIONS = [
     ("1 + 2 * 3", 7),
@@ -598,27 +560,6 @@ def test_fields_sections_and_variables_of_a_plugin_block_are_names_in_its_functi
         return [limit, other, box.size, runs, self.limit] }
     }"""
     assert result(source) == [5, "limit", 2, 2, 5]
-
-
-@pytest.mark.parametrize(
-    ("text", "what"),
-    [
-        ("workflow brew { steps: [a] }", "`workflow:` blocks"),
-        ("steps:\n  - scan: f()\n    using: g()", "manifests"),
-        ("plugin 'p':\n  trigger:\n    schedule: daily", "plugin templates"),
-        ("plugin p { capabilities: [memory.read] }", "`capabilities:` of a plugin block"),
-        ("plugin p { persist: true }", "`persist:` of a plugin block"),
-        ("simulate load { log 1 }", "`simulate` blocks"),
-        ("policy:\n  risk_budget: 0.5", "the policy 'risk_budget'"),
-        ("manifest()", "`manifest()`"),
-    ],
-)
-def test_a_construct_that_this_version_does_not_run_is_refused_by_name_at_its_place(text: str, what: str) -> None:
-    with pytest.raises(AetherError) as caught:
-        compile_module(parse(text))
-    (found,) = caught.value.diagnostics
-    assert (found.code, found.message) == ("AE190", f"not available yet: {what}")
-    assert "AW190" in [finding.code for finding in check(text)]
 
 
 def test_names_from_a_module_load_it_when_they_are_first_read() -> None:

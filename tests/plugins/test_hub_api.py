@@ -78,6 +78,9 @@ class Scripts:
         source: str | None,
         priority: int | str,
         deadline_s: float | None,
+        entry: str | None,
+        command: str | None,
+        config: dict[str, Any] | None,
     ) -> dict[str, Any]:
         return ROW
 

@@ -38,6 +38,7 @@ class Bridge:
     """A host in the script's own thread, whose effects are calls of the services in the kernel's loop."""
 
     direct = False
+    overlaps = False
 
     def __init__(self, kernel: Kernel, clock: TestClock) -> None:
         self.loop = asyncio.get_running_loop()
