@@ -325,10 +325,11 @@ async def test_every_other_operation_works_and_says_so_to_whoever_listens(house:
         "story": "once upon a time there was tea",
     }
     emitted = heard.of("user.tea.ready")[0].data
-    assert emitted == {"data": {"cups": 2}, "owner": row["owner"], "job_id": row["id"], "script": row["name"]}
+    told_by = {"owner": row["owner"], "job_id": row["id"], "script": row["name"], "data_class": "internal"}
+    assert emitted == {"data": {"cups": 2}, **told_by}
     assert heard.of("intent.recorded")[0].data["target"] == "the pot"
     told = [{k: v for k, v in event.data.items() if v is not None} for event in heard.of("ui.notified")]
-    same = {"job_id": row["id"], "script": row["name"]}
+    same = {"job_id": row["id"], "script": row["name"], "data_class": "internal"}
     assert told == [
         {"user": "ada@example.org", "content": "ready", **same},
         {"team": "kitchen", "content": "ready", **same},
