@@ -20,7 +20,8 @@ SHOWN = 20
 
 
 def enter(rt: "Runtime", unit: "Unit", result: Any, entry: str | None) -> Any:
-    """The value of what the request names, else of `on_run` of the only plugin that has one, else of the top level."""
+    """The value of what the request names; else of the workflow that is all the script has, or of `on_run` of the only
+    plugin that has one; else of the top level."""
     rt.at = rt.budget.depth
     if entry is not None:
         return _named(rt, unit, result, entry)
