@@ -7,7 +7,7 @@ from .delays import Delays
 from .methods import Method
 from .stdlib.times import seconds
 from .steps import Steps
-from .values import ErrorValue, Place, ScriptError, StopExecution, kind, text
+from .values import ErrorValue, Place, ScriptError, StopExecution, check_error_data, kind, text
 
 
 class Transactions(Protocol):
@@ -25,6 +25,9 @@ class Job(Protocol):
     delays: Delays
     steps: Steps
     transactions: Transactions
+
+    def check_items(self, count: int) -> None:
+        """LimitError when a collection of that many elements may not be made."""
 
     def write_log(self, level: str, message: str) -> None:
         """One record of the job's log."""
@@ -119,6 +122,7 @@ def get_global(rt: Job, k: Any, default: Any = None) -> Any:
 def set_global(rt: Job, k: Any, v: Any = None) -> Any:
     """Puts a value into the job-wide store and gives it."""
     rt.shared[text(k)] = v
+    rt.check_items(len(rt.shared))
     return v
 
 
@@ -172,7 +176,7 @@ def error(_rt: Job, message: Any = "", type: Any = "UserError", data: Any = None
     """An error value, not yet thrown."""
     if not isinstance(type, str) or type not in CATCHABLE:
         raise ScriptError("ValueError", f"unknown error type {text(type)}")
-    return ErrorValue(type, text(message), data=data)
+    return ErrorValue(type, text(message), data=check_error_data(data))
 
 
 def check(_rt: Job, c: Any, message: Any = "assertion failed") -> None:

@@ -15,7 +15,7 @@ from .host import Host
 from .runtime import Runtime
 from .stdlib.times import seconds
 from .units import Unit
-from .values import CATCHABLE, Cancelled, ErrorValue, Halt, LimitError, ScriptError, StopExecution, limit_error, plain
+from .values import CATCHABLE, Cancelled, ErrorValue, Halt, LimitError, ScriptError, StopExecution, plain
 
 _FRAMES_PER_CALL: Final = 8
 """Python frames that one frame of a script may take, its helpers included."""
@@ -95,12 +95,17 @@ def _execute(rt: Runtime, program: Compiled, entry: str | None, job: str) -> tup
         for ending in rt.endings:
             ending()
     except StopExecution as stop:
-        result, stopped = stop.message or None, True
+        failure = stop
     except (Halt, Exception) as error:
         failure = error
+    failure = rt.budget.unswallowed(failure)
+    if isinstance(failure, StopExecution):
+        result, failure, stopped = failure.message or None, None, True
     for cleanup in reversed(rt.cleanups):
         try:
             cleanup()
+        except StopExecution:
+            pass  # it ends the cleanup, as it ends everything else
         except (Halt, Exception) as error:
             failure = failure or error
     try:
@@ -149,13 +154,7 @@ def _ended(rt: Runtime, result: Any, failure: BaseException | None) -> Outcome:
     registered = (sorted(rt.handlers), sorted(rt.commands), [schedule for schedule, _ in rt.timers])
     if failure is None:
         return Outcome("completed", result, None, steps, *registered)
-    if isinstance(failure, RecursionError):
-        failure = limit_error("depth", rt.budget.values["depth"], "values or calls nest too deep").with_traceback(
-            failure.__traceback__
-        )
-    elif isinstance(failure, MemoryError):
-        most = rt.budget.values["memory_mb"]
-        failure = limit_error("memory_mb", most, "the process has no more memory").with_traceback(failure.__traceback__)
+    failure = rt.budget.halt_of(failure) or failure
     if isinstance(failure, CATCHABLE):
         error = rt.caught(failure)
         record = _record(error)

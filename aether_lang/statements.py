@@ -288,7 +288,11 @@ class Statements(Expressions):
             if any(True for catch in node.catches if catch.type is not None) and tail is not handler.body:
                 tail.append(ast.Raise(None, None))
             handlers.append(handler)
-        final = self._block(node.final) if node.final is not None else []
+        final: list[ast.stmt] = []
+        if node.final is not None:
+            begins = ast.Expr(call("@finishing"))
+            locate(begins, node.final.span)
+            final = [begins, *self._block(node.final)]
         self._put(ast.Try(body, handlers, [], final), node)
 
     def _catch(self, node: nodes.Catch, value: str, tail: list[ast.stmt]) -> list[ast.stmt]:
