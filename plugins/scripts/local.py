@@ -154,8 +154,10 @@ class LocalRun:
         exact: bool = False,
         said: Callable[[str], None] = lambda _: None,
         logged: Callable[[str, str, Place], None] = lambda *_: None,
+        called: Callable[[Effect], None] = lambda _: None,
     ) -> None:
-        """`seed` makes chance repeatable; `exact` fixes the clock too. `said` and `logged` are told as it goes on."""
+        """`seed` makes chance repeatable; `exact` fixes the clock too. `said`, `logged` and `called` are told of each
+        line, record and call as it comes."""
         self.program = program
         self._base = LocalHost(seed=seed, out=StringIO(), modules=Modules(config, program.source.folder))
         self._telling = Telling(self._base, said, logged)
@@ -163,7 +165,7 @@ class LocalRun:
         if seed is not None or exact:
             host = FixedHost(host, 0 if seed is None else seed, EXACT if exact else None)
         source = f"script:{readable(Path(program.source.name).name)}"
-        self.mocks = Mocks(host, contracts=program.contracts, limits=SHIPPED, source=source)
+        self.mocks = Mocks(host, contracts=program.contracts, limits=SHIPPED, source=source, noted=called)
         self.budget = Budget({name: SHIPPED[name] for name in ("wall_s", "active_s")})
 
     def recorded(self, path: Path) -> AbstractContextManager[Host]:
@@ -286,7 +288,7 @@ def show_end(terminal: Terminal, ended: Ended, source: Source) -> None:
     """Print the result, or the error with its place and line."""
     outcome = ended.outcome
     if terminal.json:
-        effects = [call for call in msgspec.to_builtins(ended.calls) if call["effect"] != "read"]
+        effects = msgspec.to_builtins([call for call in ended.calls if call.matters])
         terminal.print(
             {
                 "state": outcome.state, "result": outcome.result, "error": outcome.error, "output": ended.output,
