@@ -169,7 +169,9 @@ class Blocks(Declarations):
             if isinstance(node, nodes.OnError)
             for rule in node.rules
         )
-        layered = self._layered or whole or contracts or {"deterministic", "mock_io"} & self._policy.keys()
+        layered = self._layered or whole or contracts or {"deterministic", "mock_io", "seed"} & self._policy.keys()
+        about = self._flags.get("meta")
+        layered = layered or (isinstance(about, dict) and about.get("seed") is not None)
         narrowed = any({"memory_access", "capabilities"} & fields.keys() for fields in plugins)
         return {
             "require": require,

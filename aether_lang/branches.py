@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Literal, Protocol
 
-from .host import Host, LoadedModule
+from .host import Host, Layer
 from .values import Future, Halt, Place, ScriptError
 
 STACK: Final = 1 << 20
@@ -73,7 +73,7 @@ class Branch:
 class Branches:
     """The branches of one run."""
 
-    def __init__(self, room: Room, budget: Any, failed: Callable[[BaseException], Any]) -> None:
+    def __init__(self, room: Room, budget: Any, failed: Callable[[Any, Exception], Any]) -> None:
         """`failed` is asked about an error that leaves a branch; it gives a value, or raises what becomes of it."""
         self._room = room
         self._budget = budget
@@ -90,7 +90,7 @@ class Branches:
 
     def branch(self, name: str, depth: Any, body: Callable[[Any], Any]) -> Future:
         """A branch that `open` begins; reading the future waits for its value."""
-        branch = Branch(name, lambda: body(depth), self._room.host)
+        branch = Branch(name, lambda: self._done(depth, body), self._room.host)
         self._queue.append(branch)
         self._all.append(branch)
         return Future(lambda: self.value(branch))
@@ -150,7 +150,7 @@ class Branches:
         branch.state = "open"
         self._room.host = branch.host
         try:
-            branch.value = self._done(branch)
+            branch.value = branch.body()
         except (Halt, Exception) as error:
             branch.error = error
         finally:
@@ -161,11 +161,11 @@ class Branches:
             self._back(kept)
             self._current = before
 
-    def _done(self, branch: Branch) -> Any:
+    def _done(self, depth: Any, body: Callable[[Any], Any]) -> Any:
         try:
-            return branch.body()
+            return body(depth)
         except Exception as error:
-            return self._failed(error)
+            return self._failed(depth, error)
 
     def _wait(self, branch: Branch) -> None:
         seen: Branch | None = branch
@@ -228,29 +228,14 @@ class Branches:
                 self.elsewhere(thread.join)
 
 
-class Passing:
+class Passing(Layer):
     """A host whose calls pass the baton on while they are under way."""
-
-    direct = False
 
     def __init__(self, host: Host, branches: Branches) -> None:
         """The host behind it."""
-        self._host = host
+        super().__init__(host)
         self._branches = branches
-        self.overlaps = True
 
     def call(self, capability: str, operation: str, args: dict[str, Any], position: Place) -> Any:
         """The host's answer."""
-        return self._branches.elsewhere(lambda: self._host.call(capability, operation, args, position))
-
-    def log(self, level: str, message: str, position: Place) -> None:
-        """One record of the job's log."""
-        self._host.log(level, message, position)
-
-    def output(self, line: str) -> None:
-        """One line of the job's output."""
-        self._host.output(line)
-
-    def load_module(self, path: str, position: Place) -> LoadedModule:
-        """The compiled module; no other branch runs meanwhile."""
-        return self._host.load_module(path, position)
+        return self._branches.elsewhere(lambda: self.base.call(capability, operation, args, position))

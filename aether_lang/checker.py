@@ -390,8 +390,6 @@ class Checker(DeclarationChecks):
     # ------------------------------------------------------------ effects
 
     def _verb_stmt(self, node: nodes.VerbStmt, scope: Scope, loop: bool) -> None:
-        if node.phrase.base == "simulate" and node.body is not None:
-            self._not_yet(node, "`simulate` blocks")
         self._push(tuple(children(node)), scope, loop)
 
     def _verb(self, node: nodes.VerbPhrase, scope: Scope, loop: bool) -> None:

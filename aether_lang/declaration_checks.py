@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from . import nodes, not_yet
+from . import nodes
 from .contracts import RequirementText, requirement, schema_faults, terms
 from .data import NO_VALUE, dotted_word, key_span, plain
 from .errors import Diagnostic, Source, SyntaxProblem
@@ -92,8 +92,8 @@ class DeclarationChecks:
         for entry in node.entries:
             if entry.key == "schedule":
                 self._scheduled(entry, "UTC")
-            if entry.key in ("schedule", "seed"):
-                self._no_effect(entry, f"`{entry.key}:` of `meta`")
+            if entry.key == "schedule":
+                self._no_effect(entry, "`schedule:` of `meta`")
             elif entry.key not in META_KEYS:
                 self._unknown_key(entry, "meta", META_KEYS)
 
@@ -107,8 +107,6 @@ class DeclarationChecks:
             if value is NO_VALUE or not fits(value):
                 place = entry.value.span if entry.value is not None else entry.span
                 self._note("AE407", f"`{entry.key}` of the policy is {what}", place)
-            elif entry.key not in not_yet.POLICIES:
-                self._not_yet(entry, f"the policy `{entry.key}`")
             elif entry.key == "token_budget":
                 self._no_effect(entry, "`token_budget` of the policy")
 

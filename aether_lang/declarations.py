@@ -3,7 +3,7 @@
 import ast
 from typing import Any
 
-from . import nodes, not_yet
+from . import nodes
 from .data import plain
 from .expressions import assign, call, const, load
 from .phrases import Phrases
@@ -175,8 +175,6 @@ class Declarations(Phrases):
 
     def _do_policy(self, node: nodes.Policy) -> None:
         for entry in node.entries:
-            if entry.key not in not_yet.POLICIES:
-                raise self._later(entry, f"the policy '{entry.key}'")
             self._policy[entry.key] = plain(entry.value)
 
 

@@ -12,13 +12,6 @@ STATEMENTS: Final[dict[type, str]] = {
 }
 FUNCTIONS: Final = frozenset({"manifest", "setTimeout", "clearTimeout", "retry"})
 """Functions of the library; to look for plugins of that name would mislead."""
-POLICIES: Final = frozenset(
-    {
-        "strict", "strict_null", "unbound_calls", "unbound_names", "on_error", "risk_budget", "token_budget",
-        "deterministic", "seed", "mock_io", "data_class", "timeout_default", "max_retries", "max_steps", "max_time", "max_concurrency",
-    }
-)  # fmt: skip
-"""The policies that runs of this version do keep."""
 
 
 def refused(module: nodes.Module, line: int, column: int, message: str) -> AetherError:

@@ -54,20 +54,19 @@ def run(
     """Runs a compiled script on the host and never raises for what the script does.
 
     `limits` has names of 18.1, those missing are as shipped; `entry` names a function, handler or command; `config`
-    replaces entries of the plugin's config; `job` is its id, the seed where nothing else is. A given `budget` lets others cancel the run, and replaces `limits`.
-    ValueError when the bytes are of another version.
+    replaces entries of the plugin's config; `job` is its id, the seed where nothing else is. A given `budget` lets
+    others cancel the run, and replaces `limits`. ValueError when the bytes are of another version.
     """
     program = Compiled(compiled)
     budget = Budget(limits or {}) if budget is None else budget
     policy = program.meta["policy"]
     budget.tighten(_tightened(policy))
-    host = _fixed(host, program, job)
     rt = Runtime(host, budget, parameters=parameters, context=context, config=config, policy=policy, name=program.name)
     rt.contracts = Contracts(rt, program.meta["contracts"])
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(max(before, _depth() + int(budget.values["depth"]) * _FRAMES_PER_CALL + _FRAMES_OF_OURS))
     try:
-        return _ended(rt, *_execute(rt, program, entry))
+        return _ended(rt, *_execute(rt, program, entry, job))
     finally:
         sys.setrecursionlimit(before)
 
@@ -79,12 +78,13 @@ def _depth() -> int:
     return count
 
 
-def _execute(rt: Runtime, program: Compiled, entry: str | None) -> tuple[Any, BaseException | None]:
+def _execute(rt: Runtime, program: Compiled, entry: str | None, job: str) -> tuple[Any, BaseException | None]:
     """The result, or what ended the run."""
     result: Any = None
     failure: BaseException | None = None
     stopped = False
     try:
+        _fix(rt, program, job)
         unit = Unit(rt, program)
         if program.meta["one_transaction"]:
             rt.transactions.begin_job()
@@ -118,17 +118,18 @@ def _execute(rt: Runtime, program: Compiled, entry: str | None) -> tuple[Any, Ba
 _CHANGES_HOST: Final = frozenset({"deterministic", "seed", "mock_io"})
 
 
-def _fixed(host: Host, program: Compiled, job: str) -> Host:
-    """The host that the script's policy asks for: chance and time fixed, effects to mocks (18.4)."""
+def _fix(rt: Runtime, program: Compiled, job: str) -> None:
+    """Puts the host in place that the script's policy asks for: chance and time fixed, effects to mocks (18.4)."""
     meta, policy = program.meta, program.meta["policy"]
     about = meta["flags"].get("meta") or {}
     if not (_CHANGES_HOST & policy.keys() or about.get("seed") is not None):
-        return host
+        return
     from .mocks import with_policy  # most runs have no use for it
 
-    start = host.call("time.read", "time.now", {}, (program.name, 1, 1, "")) if policy.get("deterministic") else 0.0
+    start = rt.host.call("time.read", "time.now", {}, (program.name, 1, 1, "")) if policy.get("deterministic") else 0.0
     source = f"script:{program.name}"
-    return with_policy(host, policy, job, start, meta=about, contracts=meta["contracts"], source=source)
+    rt.host = with_policy(rt.host, policy, job, start, meta=about, contracts=meta["contracts"], source=source)
+    rt.branches.one_by_one = rt.branches.one_by_one or not rt.host.overlaps
 
 
 def _tightened(policy: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
-from .values import ErrorValue, ScriptError, kind
+from .values import CATCHABLE, ErrorValue, ScriptError, kind
 
 FIRST_PAUSE_S = 0.2
 """The pause before the first further attempt; each later one is twice as long."""
@@ -76,12 +76,12 @@ class Recovery:
             self._room.roll_back()
         raise error
 
-    def left_branch(self, error: BaseException) -> Any:
+    def left_branch(self, depth: Any, error: Exception) -> Any:
         """What becomes of an error that leaves a parallel branch: null where the rules let the job go on."""
-        if not isinstance(error, Exception) or (not self._rules and "on_error" not in self._room.policy):
-            raise error
-        self.recover(None, error, 1_000_000)  # a branch is not begun twice
-        return None
+        if isinstance(error, CATCHABLE) and (self._rules or "on_error" in self._room.policy):
+            self.recover(depth, error, 1_000_000)  # a branch is not begun twice
+            return None
+        raise error
 
     def _fits(self, rule: Rule, error: ErrorValue) -> bool:
         if rule.pattern is not None:

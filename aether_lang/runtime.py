@@ -240,7 +240,8 @@ class Runtime(Operators):
         if operation in CALLS and self.contracts:
             name = str(data.get("name") or f"{data.get('receiver')}.{data.get('function')}")
             given = data.get("args") or [], data.get("kwargs") or {}
-            result = self.contracts.kept(name, *given, lambda: self.host.call(capability, operation, data, place))
+            keep = self.contracts.tried if operation == "plugin.try" else self.contracts.kept
+            result = keep(name, *given, lambda: self.host.call(capability, operation, data, place))
         else:
             result = self.host.call(capability, operation, data, place)
         self.budget.check()

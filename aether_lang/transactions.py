@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple, Protocol
 
 from .branches import Branches
-from .host import BEHIND_THE_LANGUAGE, EFFECTS, Host, LoadedModule
+from .host import BEHIND_THE_LANGUAGE, EFFECTS, Host, Layer
 from .values import Halt, Place, ScriptError
 
 MOST_EFFECTS: Final = 10_000
@@ -45,17 +45,14 @@ class Mark(NamedTuple):
     outermost: bool
 
 
-class Staged:
+class Staged(Layer):
     """The host inside a transaction."""
-
-    direct = False
 
     def __init__(self, base: Host, token: str, script: str, *, all_or_nothing: bool) -> None:
         """`all_or_nothing` refuses what could not be taken back."""
         from .scratch import Scratch  # only transactions and mocks need it
 
-        self.base = base
-        self.overlaps = base.overlaps
+        super().__init__(base)
         self.token = token
         self.effects = 0
         self.deferred: list[dict[str, Any]] = []
@@ -125,18 +122,6 @@ class Staged:
                 {"operation": operation, "capability": capability},
             )
         return self.base.call(capability, operation, args, self._place)
-
-    def log(self, level: str, message: str, position: Place) -> None:
-        """Records of the log are not kept back."""
-        self.base.log(level, message, position)
-
-    def output(self, line: str) -> None:
-        """Output is not kept back."""
-        self.base.output(line)
-
-    def load_module(self, path: str, position: Place) -> LoadedModule:
-        """Modules are loaded as ever."""
-        return self.base.load_module(path, position)
 
 
 def _expected(operation: str, args: dict[str, Any]) -> Any:

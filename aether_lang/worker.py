@@ -14,8 +14,8 @@ Worker to hub:
   {t: "event", body}                 no answer: {kind: "log", level, message, at} or {kind: "output", line}
   {t: "done", id, body}              the end of the job
 
-A run job's body: {kind: "run", code, job?, parameters?, context?, limits?, entry?, config?}. Its done body is an outcome:
-{state, result, error, steps, handlers, commands, timers, private}.
+A run job's body: {kind: "run", code, job?, parameters?, context?, limits?, entry?, config?}. Its done body is an
+outcome: {state, result, error, steps, handlers, commands, timers, private}.
 A module is the call {op: "module.load", capability: "", args: {path}} with the value {code, name, hash}.
 A compile job's body: {kind: "compile", source, name, limits?}. Its done body: {ok, code, hash, capabilities, meta,
 diagnostics}, each diagnostic a map; without `code`, `hash` and `meta` where ok is false.

@@ -570,7 +570,6 @@ def test_fields_sections_and_variables_of_a_plugin_block_are_names_in_its_functi
         ("workflow brew { steps: [a] }", "`workflow:` blocks"),
         ("steps:\n  - scan: f()\n    using: g()", "manifests"),
         ("plugin 'p':\n  trigger:\n    schedule: daily", "plugin templates"),
-        ("simulate load { log 1 }", "`simulate` blocks"),
         ("manifest()", "`manifest()`"),
     ],
 )
