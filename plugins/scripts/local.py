@@ -267,14 +267,16 @@ async def prepared(terminal: Terminal, script: str) -> Compiled | None:
 def _tellers(terminal: Terminal) -> tuple[Callable[[str], None], Callable[[str, str, Place], None]]:
     if terminal.json:
         return lambda _: None, lambda *_: None
-    return _say, _note
+    return say, note
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Print to the standard output."""
     print(line, flush=True)
 
 
-def _note(level: str, message: str, position: Place) -> None:
+def note(level: str, message: str, position: Place) -> None:
+    """Print a record of the log to the standard error."""
     place = f" ({position[0]}:{position[1]})" if position[1] else ""
     complain(f"{level}: {message}{place}")
 
