@@ -21,9 +21,9 @@ from .values import Halt, ScriptError, StopExecution
 class Session:
     """One run that goes on as long as there are entries. Its budget is renewed for each."""
 
-    def __init__(self, host: Host, limits: Mapping[str, Any], name: str = "session") -> None:
-        """`limits` has names of 18.1, for each entry."""
-        self.budget = Budget(limits)
+    def __init__(self, host: Host, budget: Budget, name: str = "session") -> None:
+        """`budget` is what each entry may use."""
+        self.budget = budget
         self.names: dict[str, tuple[bool, bool]] = {}
         self._cells: dict[str, CellType] = {}
         self._rt = Runtime(host, self.budget, name=name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from io import StringIO
@@ -29,6 +30,8 @@ from .roots import roots_of
 
 KEPT_LINES: Final = 10_000
 """Lines of output and records of the log that are kept for `--json`, each."""
+GLANCE_S: Final = 0.05
+"""How often a wait looks whether the run must end."""
 EXACT: Final = 1_767_225_600.0
 """When a run with a fixed clock begins: 2026-01-01T00:00:00Z."""
 
@@ -142,6 +145,18 @@ class Telling(Layer):
         self._logged(level, message, position)
 
 
+def waiting(budget: Budget) -> Callable[[float], None]:
+    """Return what waits for so many seconds, unless the run must end before."""
+
+    def wait(seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            budget.check()
+            time.sleep(min(left, GLANCE_S))
+
+    return wait
+
+
 class LocalRun:
     """One run here. With a `clock` that is fixed nothing waits and every run of the same text is the same."""
 
@@ -159,14 +174,15 @@ class LocalRun:
         """`seed` makes chance repeatable; `exact` fixes the clock too. `said`, `logged` and `called` are told of each
         line, record and call as it comes."""
         self.program = program
-        self._base = LocalHost(seed=seed, out=StringIO(), modules=Modules(config, program.source.folder))
+        self.budget = Budget({name: SHIPPED[name] for name in ("wall_s", "active_s")})
+        modules = Modules(config, program.source.folder)
+        self._base = LocalHost(seed=seed, out=StringIO(), modules=modules, sleep=waiting(self.budget))
         self._telling = Telling(self._base, said, logged)
         host: Host = self._telling
         if seed is not None or exact:
             host = FixedHost(host, 0 if seed is None else seed, EXACT if exact else None)
         source = f"script:{readable(Path(program.source.name).name)}"
         self.mocks = Mocks(host, contracts=program.contracts, limits=SHIPPED, source=source, noted=called)
-        self.budget = Budget({name: SHIPPED[name] for name in ("wall_s", "active_s")})
 
     def recorded(self, path: Path) -> AbstractContextManager[Host]:
         """Return the host that writes down what the mocks answer; the file is whole at the end of the context."""

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from aether_lang.budget import Budget
 from aether_lang.determinism import FixedHost
 from aether_lang.errors import Diagnostic
 from aether_lang.host import Host, LocalHost
@@ -22,7 +23,7 @@ from aether_lang.session import Session
 from kernel import AetherraError, Plugin, Terminal
 
 from .limits import SHIPPED
-from .local import Modules, Source, Telling, complain, note, read, rendered, say
+from .local import Modules, Source, Telling, complain, note, read, rendered, say, waiting
 
 HISTORY: Final = "repl_history"
 HISTORY_MOST: Final = 1_000
@@ -68,11 +69,12 @@ class _Talk:
         self._terminal = terminal
         silent = terminal.json
         said, logged = (_unsaid, _unnoted) if silent else (say, note)
-        self._modules = Modules(terminal.config, Path())
-        self._telling = Telling(LocalHost(seed=seed, out=StringIO(), modules=self._modules), said, logged)
+        budget = Budget({})
+        base = LocalHost(seed=seed, out=StringIO(), modules=Modules(terminal.config, Path()), sleep=waiting(budget))
+        self._telling = Telling(base, said, logged)
         host: Host = self._telling if seed is None else FixedHost(self._telling, seed, None)
         self._mocks = Mocks(host, limits=SHIPPED, source="script:repl")
-        self._session = Session(self._mocks, {}, "repl")
+        self._session = Session(self._mocks, budget, "repl")
         self._entries = 0
 
     def go_on(self) -> None:
