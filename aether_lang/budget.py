@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from itertools import chain, repeat
 from typing import Any, Final
 
-from .values import Cancelled, Halt, LimitError, ScriptError, limit_error
+from .values import Cancelled, Halt, LimitError, ScriptError, StopExecution, limit_error
 
 SLICE: Final = 4096
 GRACE_STEPS: Final = 1000
@@ -148,6 +148,8 @@ class Budget:
         """Charges steps that were not drawn one by one."""
         if self.halted is not None:
             self._grace_steps -= steps
+            if self._grace_steps < 0:
+                raise type(self.halted)(self.halted.message, self.halted.data)
             return
         self._steps_left -= steps
         if self._steps_left < 0:
@@ -218,6 +220,30 @@ class Budget:
         self._active += now - here.seen
         here.seen = now
         return self._active
+
+    def ends(self, error: BaseException) -> None:
+        """Notes that the error ends the run if it is one that no `catch` sees, whoever raised it. What `finally` blocks
+        do from here on is within the grace, and nothing of it makes the end undone."""
+        halt = self.halt_of(error)
+        if halt is not None and self.halted is None:
+            self._halt(halt)
+
+    def unswallowed(self, failure: BaseException | None) -> BaseException | None:
+        """What the script ended with, or what ended it before a `finally` block put a `return` or an error over it. A
+        clean stop is no reason any more to hurry what comes after the script."""
+        found, self.halted = self.halted, None if isinstance(self.halted, StopExecution) else self.halted
+        ended = isinstance(failure, Halt) and not isinstance(failure, StopExecution)
+        return failure if found is None or ended else found
+
+    def halt_of(self, error: BaseException) -> Halt | None:
+        """What the error is as the end of the run; None for one that a script may catch."""
+        if isinstance(error, RecursionError):
+            halt: Halt = limit_error("depth", self.values["depth"], "values or calls nest too deep")
+        elif isinstance(error, MemoryError):
+            halt = limit_error("memory_mb", self.values["memory_mb"], "the process has no more memory")
+        else:
+            return error if isinstance(error, Halt) else None
+        return halt.with_traceback(error.__traceback__)
 
     def _halt(self, halt: Halt) -> Halt:
         self.halted = halt

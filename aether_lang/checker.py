@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from . import nodes, not_yet
+from . import nodes
 from .declaration_checks import DeclarationChecks, plain
 from .errors import AetherError, Diagnostic, Source, SyntaxProblem
 from .host import FUNCTIONS as HOST_FUNCTIONS
@@ -18,6 +18,7 @@ from .parser import parse_with_warnings
 from .reach import call_capability, verb_capabilities
 from .scanner import Limits
 from .stdlib import FUNCTIONS as LIBRARY
+from .unfolding import item_statement, results
 from .walking import children
 from .words import VERBS, nearest
 
@@ -32,7 +33,7 @@ BUILT_IN = frozenset(name for name in (*LIBRARY, *HOST_FUNCTIONS) if "." not in 
     "log", "print", "debug", "warn", "emit", "trigger", "error", "assert", "stop_execution",
     "wait", "sleep", "get_global", "set_global", "has_context", "get_current_context",
     "get_stack_trace", "base64_encode", "base64_decode", "narrate", "choice", "validate_schema", "activate",
-    "speak", "simulate", "goal",
+    "speak", "simulate", "goal", "setTimeout", "clearTimeout", "retry", "manifest",
 }  # fmt: skip
 MOST_SEARCHES = 40
 _FLAGS_NOT_YET = frozenset({"agent", "agents", "local_ai", "model"})
@@ -106,6 +107,7 @@ class Checker(DeclarationChecks):
         top = Scope(None)
         self._bind_all(self.module.body, top, function=True)
         self._bind_members(top)
+        self._bind_results(top)
         self._push(self.module.body, top, False)
         while self.work:
             node, scope, loop = self.work.pop()
@@ -143,6 +145,7 @@ class Checker(DeclarationChecks):
         work = list(body)
         while work:
             node = work.pop()
+            node = (item_statement(node) if isinstance(node, nodes.Item) else None) or node
             kind = type(node)
             if kind in _ASSIGNING:
                 for name in assigned(node):
@@ -150,6 +153,15 @@ class Checker(DeclarationChecks):
                         scope.kinds[name] = "name"
             if kind not in _FUNCTIONS and kind is not nodes.TextPhrase:
                 work += children(node)
+
+    def _bind_results(self, top: Scope) -> None:
+        """What steps give their results to are names of the module, wherever the steps stand."""
+        work: list[Any] = list(self.module.body)
+        while work:
+            node = work.pop()
+            work += children(node)
+            for name in results(node):
+                top.kinds.setdefault(name, "name")
 
     def _bound_twice(self, name: str, before: Any, now: Any, statement: nodes.Node) -> None:
         """A handler is a function of its name as well; two handlers of one name are no mistake, both run."""
@@ -209,8 +221,9 @@ class Checker(DeclarationChecks):
             inner.kinds[part.name] = part
         for section in node.sections:
             inner.kinds[section.name] = "name"
-        if node.template is not None:
-            self._not_yet(node, "plugin templates")
+        if node.template is not None and any(handler.name == "on_run" for handler in node.handlers):
+            message = "a block with the keys of a template runs the template, `on_run` cannot stand beside them"
+            self._note("AE404", message, node.template.span)
         zones = (plain(entry.value) for entry in node.fields if entry.key == "tz")
         zone = next((zone for zone in zones if isinstance(zone, str)), "UTC")
         for entry in node.fields:
@@ -320,8 +333,6 @@ class Checker(DeclarationChecks):
         needed = call_capability(function.name)
         if needed is not None:
             self.reached.add(needed)
-        elif function.name in not_yet.FUNCTIONS:
-            self._not_yet(function, f"`{function.name}()`")
         elif function.name not in BUILT_IN and function.name not in VERBS:
             self.reached.add("plugin.call")
             near = self._near(function.name, scope) or nearest(function.name, BUILT_IN)
@@ -428,11 +439,11 @@ _METHODS: dict[type, Any] = {
     nodes.Require: Checker._require, nodes.PluginContract: Checker._contract, nodes.Workflow: Checker._workflow,
     nodes.Parallel: Checker._parallel, nodes.Transaction: Checker._transaction, nodes.OnError: Checker._on_error,
     nodes.Entry: Checker._entry, nodes.Item: Checker._item,
-    nodes.Template: Checker._template, nodes.Manifest: Checker._manifest, nodes.ManifestStep: Checker._manifest_step,
+    nodes.Template: Checker._template, nodes.Manifest: Checker._manifest,
 }  # fmt: skip
 _ASSIGNING = frozenset({
-    nodes.Assign, nodes.ArrowStmt, nodes.SlotArrow, nodes.AwaitEvent, nodes.HeaderFlag, nodes.Parallel, nodes.Workflow,
-    nodes.WorkflowStep, nodes.ManifestStep, nodes.VerbPhrase,
+    nodes.Assign, nodes.ArrowStmt, nodes.SlotArrow, nodes.AwaitEvent, nodes.HeaderFlag, nodes.Parallel,
+    nodes.VerbPhrase,
 })  # fmt: skip
 """The kinds of node that `assigned` knows names of."""
 _FUNCTIONS = frozenset({nodes.Function, nodes.Lambda, nodes.Handler, nodes.Command, nodes.Timer, nodes.Plugin})
@@ -449,7 +460,9 @@ def declared(statement: Any) -> Iterator[tuple[str, Any]]:
         yield statement.name, statement
     elif kind is nodes.Assign and statement.declare is not None:
         yield statement.target.name, "const" if statement.declare == "const" else "name"
-    elif kind in (nodes.Plugin, nodes.Section, nodes.Use, nodes.Define):
+    elif kind in (nodes.Plugin, nodes.Section, nodes.Use, nodes.Define) or (
+        kind is nodes.Workflow and statement.name is not None
+    ):
         yield statement.name, "name"
     elif kind is nodes.FromImport:
         for name in statement.names:
@@ -466,12 +479,6 @@ def assigned(node: Any) -> Iterator[str]:
         yield "memory_scope"
     elif kind is nodes.Parallel:
         yield from (branch.name for branch in node.branches if branch.name is not None)
-    elif kind is nodes.WorkflowStep and node.alias is not None:
-        yield node.alias
-    elif kind is nodes.Workflow and isinstance(node.output, nodes.Name):
-        yield node.output.name
-    elif kind is nodes.ManifestStep:
-        yield from (name for name in (node.output, *node.names) if name is not None)
     elif kind is nodes.VerbPhrase and node.base in ("run", "summarize", "detect"):
         word = "as" if node.base == "run" else "into"
         target = next((s.value for s in node.slots if isinstance(s, nodes.SlotPrep) and s.prep == word), None)

@@ -17,9 +17,9 @@ from typing import Any, Final
 
 from . import nodes
 from .compiled import Compiled
+from .errors import refused
 from .expressions import assign, call, const, load, locate
 from .flows import Flows
-from .not_yet import refused
 from .scopes import Binding
 from .verifier import verify_code, verify_tree
 
@@ -31,7 +31,7 @@ def compile_module(module: nodes.Module, session: Mapping[str, tuple[bool, bool]
     """The compiled form of a checked module, for `program.run` and the cache of the hub. With a `session` it is an
     entry for `session.Session`, which has the names that entries before it have bound.
 
-    AetherError for constructs this version does not run, and where Python itself refuses the nesting.
+    AetherError where Python itself refuses the nesting: rules on errors add two blocks around a statement.
     """
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(max(before, DEEPEST))
@@ -45,7 +45,8 @@ def compile_module(module: nodes.Module, session: Mapping[str, tuple[bool, bool]
                 code = compile(tree, module.name, "exec", dont_inherit=True, optimize=0)
         except (SyntaxError, RecursionError, MemoryError) as error:
             line = getattr(error, "lineno", None) or 1
-            raise refused(module, line, 1, f"nested too deep to compile: {error}") from None
+            message = "this nests too deep for the rules on errors around it"
+            raise refused(module.source, module.name, line, 1, message, "AE190") from None
         verify_code(code)
         return Compiled.dump(module.name, compiler.meta(code), code)
     finally:
@@ -65,11 +66,13 @@ class Compiler(Flows):
         """The whole module: one function `@main`."""
         span = self.module.span
         self.frame.out = []
+        self._results_exist()
         self._hoist(self.module.body)
         self._members()
         self._hoist_rules()
         for statement in self.module.body:
             self._top(statement)
+        self._end_of_flows()
         arguments = ast.arguments([], [ast.arg("@d")], None, [], [], None, [])
         body = self._as_entry(arguments) if self._is_entry else self.frame.out
         main = ast.FunctionDef("@main", arguments, body or [ast.Pass()], [], None)
@@ -100,6 +103,7 @@ class Compiler(Flows):
             "policy": self._policy,
             **self._blocks_meta(),
             **({"session": self._names()} if self._is_entry else {}),
+            **self._flows_meta(),
             "one_plugin": len(body) == 1 and isinstance(body[0], nodes.Plugin),
         }
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from . import nodes
+from . import nodes, unfolding
 from .contracts import RequirementText, requirement, schema_faults, terms
 from .data import NO_VALUE, dotted_word, key_span, plain
 from .errors import Diagnostic, Source, SyntaxProblem
@@ -170,23 +170,26 @@ class DeclarationChecks:
     def _workflow(self, node: nodes.Workflow, scope: Any, loop: bool) -> None:
         for entry in node.entries:
             self._unknown_key(entry, "workflow", ("input", "output", "steps"))
-        for step in node.steps:
-            self._step_call(step.call, scope, loop)
+        for n, step in enumerate(node.steps):
+            self._step_call(step, scope, loop, first=n == 0 and node.input is None and node.name is None)
             for element in _elements(step.requires):
                 self._capability(str(plain(element)), element.span)
             self._push([part for part in (step.retry, step.timeout, step.condition) if part is not None], scope, loop)
         if node.input is not None:
             self._push((node.input,), scope, loop)
-        self._not_yet(node, "`workflow:`")
 
-    def _step_call(self, head: nodes.Expr, scope: Any, loop: bool) -> None:
-        """What a step calls: by its bare name it is called like a function, with one argument given."""
-        if isinstance(head, nodes.Name):
-            self._push((nodes.Call(head.span, head, (_GIVEN,)),), scope, loop)
-        elif isinstance(head, nodes.Field):
-            self._push((nodes.MethodCall(head.span, head.value, head.name, (_GIVEN,)),), scope, loop)
-        else:
-            self._push((head,), scope, loop)
+    def _step_call(self, step: nodes.WorkflowStep, scope: Any, loop: bool, *, first: bool) -> None:
+        """What a step calls. A function without parameters is called without what the step before gave."""
+        call = unfolding.step_call(step, first=first)
+        given = call is not step.call and isinstance(call, nodes.Call | nodes.MethodCall)
+        if given and isinstance(step.call, nodes.Name):
+            known = scope.find(step.call.name)
+            bare = isinstance(known, nodes.Function | nodes.Handler) and not known.params
+            args = () if first or bare else (_GIVEN,)
+            call = nodes.Call(call.span, step.call, args)
+        elif given and isinstance(call, nodes.MethodCall):
+            call = nodes.MethodCall(call.span, call.receiver, call.method, () if first else (_GIVEN,))
+        self._push((call,), scope, loop)
 
     def _parallel(self, node: nodes.Parallel, scope: Any, loop: bool) -> None:
         self._push([branch.value for branch in node.branches], scope, loop)
@@ -235,21 +238,12 @@ class DeclarationChecks:
         self._push(found, scope, loop)
 
     def _item(self, node: nodes.Item, scope: Any, loop: bool) -> None:
-        self._not_yet(node, "items among statements")
-        self._push([part for part in (node.content, node.body) if part is not None], scope, loop)
+        statement = unfolding.item_statement(node)
+        parts = (node.content, node.body) if statement is None else (statement,)
+        self._push([part for part in parts if part is not None], scope, loop)
 
     def _manifest(self, node: nodes.Manifest, scope: Any, loop: bool) -> None:
-        self._push(node.steps, scope, loop)
-        self._not_yet(node, f"the manifest `{node.key}:`")
-
-    def _manifest_step(self, node: nodes.ManifestStep, scope: Any, loop: bool) -> None:
-        if node.using is not None:
-            self._step_call(node.using, scope, loop)
-        parts = (node.params, node.condition, node.iterable, node.log)
-        self._push([part for part in parts if part is not None], scope, loop)
-        self._push((*node.then, *node.otherwise, *node.do), scope, loop)
-        if node.log is not None:
-            self.reached.add("log.write")
+        self._push(unfolding.statements(node), scope, loop)
 
     # ------------------------------------------------------------ fields of plugins and header lines
 
@@ -282,10 +276,6 @@ class DeclarationChecks:
     def _no_effect(self, entry: nodes.Entry, what: str) -> None:
         """Says that a run goes on without this."""
         self._note("AW401", f"{what} is noted and has no effect yet", key_span(entry, entry.key))
-
-    def _not_yet(self, node: nodes.Node, what: str) -> None:
-        """Says that the compiler will refuse this: it is of the language, and this version cannot run it."""
-        self._note("AW190", f"this version reads and checks {what} and does not run it yet", _head(node))
 
 
 _GIVEN = nodes.Arg(nodes.Span(1, 1, 1, 1, 0, 0), nodes.Null(nodes.Span(1, 1, 1, 1, 0, 0)))

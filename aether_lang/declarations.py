@@ -42,16 +42,15 @@ class Declarations(Phrases):
 
     def _plugin_functions(self, node: nodes.Plugin) -> None:
         before, self.unit = self.unit, node.name
-        framing = {"init", "cleanup"} & {member.name for member in members(node)}
-        for member in members(node):
+        members = self.scopes.members(node)
+        framing = {"init", "cleanup"} & {member.name for member in members}
+        for member in members:
             self._named_function(member, node.name if framing and member.name not in ("init", "cleanup") else "")
             self._register(member)
         self.unit = before
 
     def _plugin_fields(self, node: nodes.Plugin) -> None:
         """Config, state and self; then the name of the block and its handlers."""
-        if node.template is not None:
-            raise self._later(node.template, "plugin templates")
         scope = self.scopes.blocks[id(node)]
         binding = self.scopes.names[id(node)]
         assert binding is not None
@@ -77,7 +76,9 @@ class Declarations(Phrases):
             keys.append(const(name))
             values.append(self.read(scope.bindings[name]))
         self._put(self.written(scope.bindings["self"])(ast.Dict(keys, values)), node)
-        functions = [(m.name, self.scopes.names[id(m)]) for m in members(node)]
+        if node.template is not None and node.template.output is not None:
+            self._put(self.written(scope.bindings[node.template.output])(const(None)), node)
+        functions = [(m.name, self.scopes.names[id(m)]) for m in self.scopes.members(node)]
         table = ast.Dict([const(name) for name, _ in functions], [self.read(b) for _, b in functions if b is not None])
         declared = call("@plugin", const(node.name), self.read(scope.bindings["self"]), table)
         self._put(self.written(binding)(declared), node)
@@ -177,11 +178,6 @@ class Declarations(Phrases):
     def _do_policy(self, node: nodes.Policy) -> None:
         for entry in node.entries:
             self._policy[entry.key] = plain(entry.value)
-
-
-def members(node: nodes.Plugin) -> list[nodes.Function | nodes.Handler]:
-    """The functions and handlers of a plugin block."""
-    return [*node.functions, *node.handlers]
 
 
 def literal(value: Any) -> Any:

@@ -1,8 +1,7 @@
 """What is said about a script that cannot be read or should not run: one record per finding, and its rendering.
 
 Codes: `AE1xx` syntax, `AE2xx` names, `AE3xx` capabilities, `AE4xx` declarations, `AW..` warnings, `AS1xx` notes on
-style, which say how the formatter would write it. `AE190` marks a construct of the language that this version does not
-run yet. `codes.toml` explains each of them."""
+style, which say how the formatter would write it. `codes.toml` explains each of them."""
 
 from __future__ import annotations
 
@@ -161,3 +160,11 @@ def _window(text: str, column: int) -> tuple[str, str]:
     start = max(0, column - 1 - LONGEST_LINE // 2)
     shown = text[start : start + LONGEST_LINE]
     return shown, shown[: column - 1 - start]
+
+
+def refused(source: str, name: str, line: int, column: int, message: str, code: str) -> AetherError:
+    """The error of the compiler for what it cannot make, at its place."""
+    lines = source.splitlines()
+    text = lines[line - 1] if 0 < line <= len(lines) else ""
+    caret = "".join(c if c == "\t" else " " for c in text[: column - 1]) + "^"
+    return AetherError([Diagnostic("check", code, name, line, column, column + 1, message, text, caret)])

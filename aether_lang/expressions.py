@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
-from . import host, jobs, nodes, not_yet, stdlib
+from . import host, jobs, nodes, stdlib
 from .budget import LARGE
 from .scopes import (
     CALLS_BACK,
@@ -331,7 +331,10 @@ class Expressions:
         certain = left.certain and right.certain
         if op in _ORDER:
             known = of_left in _COUNTABLE and of_right in _COUNTABLE
-            return Pure(ast.Compare(left.fast, [_ORDER[op]()], [right.fast]), slow, certain and known)
+            fast: ast.expr = ast.Compare(left.fast, [_ORDER[op]()], [right.fast])
+            if not (_no_list(of_left, left.fast) or _no_list(of_right, right.fast)):
+                fast = _unless_list(left.fast, call(_HELPERS[op], left.fast, right.fast), fast)
+            return Pure(fast, slow, certain and known)
         if op in ("==", "!="):
             for value, other in ((right, left), (left, right)):
                 if isinstance(value.fast, ast.Constant) and value.fast.value is None:
@@ -638,6 +641,7 @@ class Expressions:
         return head, listed, ast.Dict([const(k) for k, _ in named], [v for _, v in named]), False
 
     def _call(self, node: nodes.Call) -> ast.expr:
+        node = self.scopes.made.get(id(node)) or node
         if node.safe:
             return self._safe_call(node)
         if isinstance(node.function, nodes.Name) and not self.frame.scope.where:
@@ -668,8 +672,6 @@ class Expressions:
 
     def named_call(self, name: str, node: nodes.Call | nodes.MethodCall) -> ast.expr:
         """A call of a function that the script does not bind: library, host, verb, then the host's plugins."""
-        if name in not_yet.FUNCTIONS:
-            raise not_yet.refused(self.module, node.span.line, node.span.column, f"not available yet: `{name}()`")
         args = node.args
         function = stdlib.FUNCTIONS.get(name) or jobs.FUNCTIONS.get(name)
         if function is not None:
@@ -917,6 +919,20 @@ def _postfix(test: str, value: ast.expr) -> ast.expr:
         return _is_null(value)
     empty = ast.UnaryOp(ast.Not(), value)
     return empty if test == "empty" else ast.UnaryOp(ast.Not(), empty)
+
+
+def _no_list(kind: str, value: ast.expr) -> bool:
+    """Whether the operand is known to be no list: then the other cannot be compared with it as one."""
+    return kind in _COUNTABLE or kind in ("str", "bool", "null", "dict") or isinstance(value, ast.Constant)
+
+
+def _unless_list(value: ast.expr, guarded: ast.expr, fast: ast.expr) -> ast.expr:
+    """The fast form unless the value is a list. Python compares lists piece by piece however often each is held, which
+    takes ages for a small list that holds one list many times over; the helper looks at each pair once."""
+    if not isinstance(value, ast.Name):
+        return guarded
+    is_list = ast.Compare(call("@type", value), [ast.Is()], [load("@list")])
+    return ast.IfExp(is_list, guarded, fast)
 
 
 def _plainly_equal(value: ast.expr) -> bool:

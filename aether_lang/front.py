@@ -14,6 +14,7 @@ from .compiler import compile_module
 from .declaration_checks import contracts
 from .errors import AetherError, Diagnostic
 from .parser import parse_with_warnings
+from .registrations import registrations
 from .scanner import Limits
 
 MOST_FINDINGS: Final = 200
@@ -22,9 +23,9 @@ _OF_SOURCE: Final = frozenset({"source_kb", "brackets", "blocks"})
 
 
 def compiled(source: str | bytes, name: str, limits: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """`{ok, diagnostics}`; where nothing is wrong also `capabilities`, of those the `certain` ones, and the `contracts`
-    with plugins; with `ok` true also `code` and `meta`. Of `limits` those of the source count here (18.1):
-    `source_kb`, `brackets`, `blocks`; the others are those of a run."""
+    """`{ok, diagnostics}`; where nothing is wrong also `capabilities`, of those the `certain` ones, the `contracts`
+    with plugins, and what it `registers` while resident; with `ok` true also `code` and `meta`. Of `limits` those of
+    the source count here (18.1): `source_kb`, `brackets`, `blocks`; the others are those of a run."""
     bounds = Limits(**{key: value for key, value in (limits or {}).items() if key in _OF_SOURCE})
     findings: list[Diagnostic] = []
     found: dict[str, Any] = {}
@@ -36,6 +37,7 @@ def compiled(source: str | bytes, name: str, limits: Mapping[str, Any] | None = 
                 "capabilities": capabilities(module),
                 "certain": msgspec.to_builtins(certain(module)),
                 "contracts": msgspec.to_builtins(contracts(module)),
+                "registers": msgspec.to_builtins(registrations(module)),
             }
             code = compile_module(module)
             found |= {"code": code, "meta": Compiled(code).meta}

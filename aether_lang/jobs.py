@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
+from .delays import Delays
 from .methods import Method
 from .stdlib.times import seconds
-from .values import ErrorValue, Place, ScriptError, StopExecution, kind, text
+from .steps import Steps
+from .values import ErrorValue, Place, ScriptError, StopExecution, check_error_data, kind, text
 
 
 class Transactions(Protocol):
@@ -20,7 +22,12 @@ class Job(Protocol):
 
     shared: dict[str, Any]
     context: dict[str, Any]
+    delays: Delays
+    steps: Steps
     transactions: Transactions
+
+    def check_items(self, count: int) -> None:
+        """LimitError when a collection of that many elements may not be made."""
 
     def write_log(self, level: str, message: str) -> None:
         """One record of the job's log."""
@@ -33,6 +40,9 @@ class Job(Protocol):
 
     def fire(self, event: str, data: Any) -> int:
         """Runs the script's handlers of the event; how many there were."""
+
+    def manifest(self) -> dict[str, Any]:
+        """The manifest of the script, as data."""
 
     def stack(self) -> list[dict[str, Any]]:
         """The functions under way, inmost first."""
@@ -76,12 +86,32 @@ def sleep(rt: Job, n: Any, unit: Any = "ms") -> None:
     """Waits n milliseconds, or n of the unit."""
     if type(unit) is not str or unit not in _SLEEP_UNITS:
         raise ScriptError("ValueError", f"unknown unit {text(unit)}, expected one of {', '.join(_SLEEP_UNITS)}")
-    rt.serve("sleep", {"seconds": max(seconds(n) * (1 if type(n) is str else _SLEEP_UNITS[unit]), 0)})
+    rt.delays.wait(max(seconds(n) * (1 if type(n) is str else _SLEEP_UNITS[unit]), 0))
 
 
 def wait(rt: Job, d: Any) -> None:
     """Waits a duration, in seconds or as text."""
-    rt.serve("sleep", {"seconds": max(seconds(d), 0)})
+    rt.delays.wait(max(seconds(d), 0))
+
+
+def set_timeout(rt: Job, f: Any, ms: Any = 0) -> int:
+    """Has the job call f in so many milliseconds: while it waits, else at its end. The id, for `clearTimeout`."""
+    return rt.delays.set(f, ms)
+
+
+def clear_timeout(rt: Job, id: Any) -> bool:
+    """Drops a call that `setTimeout` set; whether it was still to come."""
+    return rt.delays.clear(id)
+
+
+def retry(rt: Job, what: Any) -> Any:
+    """Does a step that was reached, by its name, or a call once more, with the further attempts of the policy."""
+    return rt.steps.again(what)
+
+
+def manifest(rt: Job) -> dict[str, Any]:
+    """The manifest of the script, as data."""
+    return rt.manifest()
 
 
 def get_global(rt: Job, k: Any, default: Any = None) -> Any:
@@ -92,6 +122,7 @@ def get_global(rt: Job, k: Any, default: Any = None) -> Any:
 def set_global(rt: Job, k: Any, v: Any = None) -> Any:
     """Puts a value into the job-wide store and gives it."""
     rt.shared[text(k)] = v
+    rt.check_items(len(rt.shared))
     return v
 
 
@@ -145,7 +176,7 @@ def error(_rt: Job, message: Any = "", type: Any = "UserError", data: Any = None
     """An error value, not yet thrown."""
     if not isinstance(type, str) or type not in CATCHABLE:
         raise ScriptError("ValueError", f"unknown error type {text(type)}")
-    return ErrorValue(type, text(message), data=data)
+    return ErrorValue(type, text(message), data=check_error_data(data))
 
 
 def check(_rt: Job, c: Any, message: Any = "assertion failed") -> None:
@@ -200,6 +231,10 @@ FUNCTIONS: Final[dict[str, Method]] = {
     "print": output,
     "sleep": sleep,
     "wait": wait,
+    "setTimeout": set_timeout,
+    "clearTimeout": clear_timeout,
+    "retry": retry,
+    "manifest": manifest,
     "get_global": get_global,
     "set_global": set_global,
     "has_context": has_context,
@@ -214,5 +249,5 @@ FUNCTIONS: Final[dict[str, Method]] = {
     "rollback": rollback,
 }
 
-CALLS_BACK: Final = frozenset({"emit", "trigger"})
+CALLS_BACK: Final = frozenset({"emit", "trigger", "setTimeout", "retry", "sleep", "wait"})
 Function = Callable[..., Any]

@@ -76,7 +76,7 @@ class Manifests:
         return nodes.ManifestStep(
             span,
             first.key,
-            None if first.key in _TAKEN else _plain(first),
+            None if first.key in _TAKEN else _subject(first),
             None if using is None else self._called(using),
             self._params(given),
             output,
@@ -211,8 +211,12 @@ def _is_step(record: list[nodes.Entry]) -> bool:
     return first in _ACTIONS or verb_base(first) == first or any(entry.key in _MAKES_A_STEP for entry in record)
 
 
-def _plain(entry: nodes.Entry) -> nodes.Expr | None:
-    return None if entry.value is None and entry.body is None else as_data(entry)
+def _subject(entry: nodes.Entry) -> nodes.Expr | None:
+    """The value of the first key; what stands in slots behind a verb is the phrase of that verb."""
+    value = entry.value
+    if type(value) is nodes.TextPhrase and verb_base(entry.key) == entry.key:
+        return nodes.VerbPhrase(value.span, entry.key, entry.key, value.slots, value.text)
+    return None if value is None and entry.body is None else as_data(entry)
 
 
 def _problem(message: str, span: Span, expected: tuple[str, ...]) -> SyntaxProblem:

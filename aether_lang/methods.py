@@ -126,25 +126,28 @@ def list_map(rt: Room, xs: list[Any], f: Any) -> list[Any]:
     return rt.listed([change(x, i) for i, x in enumerate(xs[:])])
 
 
-def nulls_last(values: list[tuple[Any, Any]], descending: bool) -> list[Any]:
+def nulls_last(rt: Room, values: list[tuple[Any, Any]], descending: bool) -> list[Any]:
     """The second parts of (key, value), ordered by key, stable, null keys last in either direction."""
     known = [item for item in values if item[0] is not None]
     kinds = {type(item[0]) for item in known}
     if kinds <= NUMBERS or kinds == {str}:
         known.sort(key=_FIRST, reverse=descending)  # Python orders these alone as the language does
     else:
-        known.sort(key=lambda item: _ORDER(item[0]), reverse=descending)
+        order = cmp_to_key(lambda a, b: _in_order(rt, a, b))
+        known.sort(key=lambda item: order(item[0]), reverse=descending)
     return [item[1] for item in known] + [item[1] for item in values if item[0] is None]
 
 
-def _in_order(a: Any, b: Any) -> int:
-    order = compare(a, b)
+def _in_order(rt: Room, a: Any, b: Any) -> int:
+    rt.worked(_PIECES_OF_A_CALL)
+    order = compare(a, b, rt.worked)
     if order is not None:
         return order
     return (a is None) - (b is None)
 
 
-_ORDER: Final = cmp_to_key(_in_order)
+_PIECES_OF_A_CALL: Final = 16
+"""One comparison by a helper of ours takes about as long as so many elements gone over."""
 _FIRST: Final = itemgetter(0)
 
 
@@ -155,18 +158,19 @@ def sort_by(rt: Room, xs: list[Any], by: Any, order: Any = "asc", reverse: Any =
     key = selector(rt, by)
     keyed = [(key(x, i), x) for i, x in enumerate(xs[:])]
     rt.spend(len(keyed))
-    return rt.listed(nulls_last(keyed, (order == "desc") != bool(reverse)))
+    return rt.listed(nulls_last(rt, keyed, (order == "desc") != bool(reverse)))
 
 
 def sort(rt: Room, xs: list[Any], cmp: Any = None, key: Any = None, reverse: Any = False) -> list[Any]:
     """Sorts in place: by a two-parameter comparator, by `key`, or by the elements themselves."""
     rt.spend(len(xs))
+    rt.worked(len(xs))
     if type(cmp) is FunctionType and cmp.__code__.co_argcount > 2:
         judge = rt.callback(cmp, 2)
         ordered = sorted(xs, key=cmp_to_key(lambda a, b: _sign(judge(a, b))), reverse=bool(reverse))
     else:
         pick = selector(rt, key if cmp is None else cmp) if (key is not None or cmp is not None) else None
-        ordered = nulls_last([(x if pick is None else pick(x, i), x) for i, x in enumerate(xs[:])], bool(reverse))
+        ordered = nulls_last(rt, [(x if pick is None else pick(x, i), x) for i, x in enumerate(xs[:])], bool(reverse))
     xs[:] = ordered
     return xs
 
@@ -183,7 +187,7 @@ def list_reverse(rt: Room, xs: list[Any]) -> list[Any]:
 
 def _cut(rt: Room, xs: Any, a: Any = None, b: Any = None) -> Any:
     """The part from index a up to b, which is left out; negative ones count from the end."""
-    return rt.listed(part(xs, a, b)) if type(xs) is list else part(xs, a, b)
+    return rt.listed(part(xs, a, b)) if type(xs) is list else rt.sized(part(xs, a, b))
 
 
 def take(rt: Room, xs: list[Any], n: Any) -> list[Any]:
@@ -198,8 +202,8 @@ def skip(rt: Room, xs: list[Any], n: Any) -> list[Any]:
 
 def picked(rt: Room, xs: list[Any], f: Any) -> list[Any]:
     """The elements, or what f (function or field name) picks out of each."""
+    rt.worked(len(xs))
     if f is None:
-        rt.worked(len(xs))
         return xs
     pick = selector(rt, f)
     return [pick(x, i) for i, x in enumerate(xs[:])]
@@ -209,6 +213,7 @@ def total(rt: Room, xs: list[Any], f: Any = None) -> Any:
     """The sum; null elements count as 0."""
     result: Any = 0
     for value in picked(rt, xs, f):
+        rt.worked(_PIECES_OF_A_CALL)
         result = rt.add(result, 0 if value is None else number(value, "sum"))
     return result
 
@@ -232,16 +237,24 @@ def greatest(rt: Room, xs: list[Any], f: Any = None) -> Any:
 def _extreme(rt: Room, xs: list[Any], f: Any, wanted: int) -> Any:
     best = None
     for value in picked(rt, xs, f):
-        if value is not None and (best is None or compare(value, best) == wanted):
+        rt.worked(_PIECES_OF_A_CALL)
+        if value is not None and (best is None or compare(value, best, rt.worked) == wanted):
             best = value
     return best
 
 
 def join(rt: Room, xs: list[Any], sep: Any = "") -> str:
     """The texts of the elements with `sep` between them."""
-    parts = [x if type(x) is str else text(x) for x in xs]
+    parts: list[str] = []
     sep = text(sep)
-    rt.check_text(sum(map(len, parts)) + len(sep) * max(len(parts) - 1, 0))
+    size = 0
+    for x in xs:
+        parts.append(x if type(x) is str else text(x))
+        size += len(parts[-1]) + len(sep)
+        if type(x) is list or type(x) is dict:  # the text of the others is there already
+            rt.worked(len(parts[-1]))
+            rt.check_text(size)
+    rt.check_text(size - len(sep) if parts else 0)
     rt.worked(len(parts))
     return rt.sized(sep.join(parts))
 
@@ -251,14 +264,14 @@ def _includes(rt: Room, container: Any, x: Any) -> bool:
     if type(container) is list or type(container) is str:
         rt.worked(len(container))
     if type(container) is list:
-        return any(equal(x, element) for element in container)
-    return contains(container, x)
+        return any(equal(x, element, rt.worked) for element in container)
+    return contains(container, x, rt.worked)
 
 
 def list_index_of(rt: Room, xs: list[Any], x: Any) -> int:
     """Where x stands first, -1 if nowhere."""
     rt.worked(len(xs))
-    return next((i for i, element in enumerate(xs) if equal(element, x)), -1)
+    return next((i for i, element in enumerate(xs) if equal(element, x, rt.worked)), -1)
 
 
 def find(rt: Room, xs: list[Any], f: Any) -> Any:
@@ -281,6 +294,7 @@ def find_index(rt: Room, xs: list[Any], f: Any) -> int:
 def list_all(rt: Room, xs: list[Any], f: Any = None) -> bool:
     """Whether f, or the element itself, is true for all elements."""
     if f is None:
+        rt.worked(len(xs))
         return all(xs)
     holds = rt.callback(f, 2)
     return all(holds(x, i) for i, x in enumerate(xs[:]))
@@ -309,32 +323,40 @@ def each(rt: Room, xs: list[Any], f: Any) -> None:
         call(x, i)
 
 
+def _set(rt: Room, values: list[Any]) -> ScriptSet:
+    """The values as a set, what it takes to tell them apart counted."""
+    rt.worked(4 * len(values))
+    return ScriptSet(values, rt.worked)
+
+
 def intersection(rt: Room, xs: list[Any], other: Any) -> list[Any]:
     """The elements that both lists hold, in the order of the first."""
-    wanted = {identity(x) for x in _some_list(other, "intersection")}
-    return rt.listed([x for x in ScriptSet(xs) if identity(x) in wanted])
+    wanted = _set(rt, _some_list(other, "intersection")).elements
+    return rt.listed([x for key, x in _set(rt, xs).elements.items() if key in wanted])
 
 
 def union(rt: Room, xs: list[Any], other: Any) -> list[Any]:
     """The elements of both lists, each once."""
-    return rt.listed(list(ScriptSet([*xs, *_some_list(other, "union")])))
+    return rt.listed(list(_set(rt, [*xs, *_some_list(other, "union")])))
 
 
 def difference(rt: Room, xs: list[Any], other: Any) -> list[Any]:
     """The elements of the first list that the second has not."""
-    unwanted = {identity(x) for x in _some_list(other, "difference")}
-    return rt.listed([x for x in xs if identity(x) not in unwanted])
+    unwanted = _set(rt, _some_list(other, "difference")).elements
+    rt.worked(len(xs))
+    return rt.listed([x for x in xs if identity(x, rt.worked) not in unwanted])
 
 
 def unique(rt: Room, xs: list[Any]) -> list[Any]:
     """Each element once, first order kept."""
-    return rt.listed(list(ScriptSet(xs)))
+    return rt.listed(list(_set(rt, xs)))
 
 
 def group_by(rt: Room, xs: list[Any], by: Any) -> dict[str, Any]:
     """A dict from what `by` picks to the elements it was picked from."""
     groups: dict[str, Any] = {}
     pick = selector(rt, by)
+    rt.worked(4 * len(xs))
     for i, x in enumerate(xs[:]):
         groups.setdefault(key_text(pick(x, i)), []).append(x)
     return groups
@@ -343,6 +365,7 @@ def group_by(rt: Room, xs: list[Any], by: Any) -> dict[str, Any]:
 def flatten(rt: Room, xs: list[Any]) -> list[Any]:
     """The list with the lists in it replaced by their elements, one level deep."""
     flat: list[Any] = []
+    rt.worked(len(xs))
     for x in xs:
         if type(x) is list:
             rt.check_items(len(flat) + len(x))
@@ -362,16 +385,18 @@ def concat(rt: Room, xs: list[Any], *more: Any) -> list[Any]:
     return rt.listed(result)
 
 
-def list_pop(_rt: Room, xs: list[Any], at: Any = -1) -> Any:
+def list_pop(rt: Room, xs: list[Any], at: Any = -1) -> Any:
     """Takes the last element out, or the one at an index; null when there is none."""
     n = whole(at, "pop")
+    if n != -1:
+        rt.worked(len(xs))
     return xs.pop(n) if -len(xs) <= n < len(xs) else None
 
 
 def list_remove(rt: Room, xs: list[Any], x: Any) -> list[Any]:
     """Takes the first element out that equals x, gives the list."""
     rt.worked(len(xs))
-    at = next((i for i, element in enumerate(xs) if equal(element, x)), -1)
+    at = next((i for i, element in enumerate(xs) if equal(element, x, rt.worked)), -1)
     if at >= 0:
         del xs[at]
     return xs
@@ -396,18 +421,31 @@ def clear(_rt: Room, value: Any) -> Any:
 
 def split(rt: Room, s: str, sep: Any = None) -> list[Any]:
     """The parts between `sep` (string or regex); blanks when there is none, characters when it is empty."""
+    rt.worked(len(s))
     if type(sep) is Regex:
-        return rt.listed(list(sep.split(s)))
+        return rt.listed(sep.split(s, _found(rt)))
     if sep is None:
         return rt.listed(list(s.split()))
-    return rt.listed(list(s.split(text(sep)) if sep != "" else s))
+    between = text(sep)
+    rt.check_items(s.count(between) if between else len(s))
+    return rt.listed(s.split(between) if between else list(s))
 
 
-def substring(_rt: Room, s: str, a: Any, b: Any = None) -> str:
+def _found(rt: Room) -> Callable[[int], None]:
+    """Hears of each match of a regex, how many there are so far."""
+
+    def found(count: int) -> None:
+        rt.worked(_PIECES_OF_A_CALL)
+        rt.check_items(count)
+
+    return found
+
+
+def substring(rt: Room, s: str, a: Any, b: Any = None) -> str:
     """The characters from a up to b; the two in either order, negative ones are 0."""
     start = max(whole(a, "substring"), 0)
     end = len(s) if b is None else max(whole(b, "substring"), 0)
-    return s[min(start, end) : max(start, end)]
+    return rt.sized(s[min(start, end) : max(start, end)])
 
 
 def char_at(_rt: Room, s: str, i: Any = 0) -> str:
@@ -438,10 +476,13 @@ def replace(rt: Room, s: str, a: Any, b: Any) -> str:
             piece = put(groups)
             size += len(piece)
             rt.check_text(size)
+            rt.worked(_PIECES_OF_A_CALL)
             return piece
 
+        rt.worked(len(s))
         return rt.sized(a.replace(s, sized))
     wanted = _string(a, "replace")
+    rt.worked(len(s))
     at = s.find(wanted)
     if at < 0:
         return s
@@ -527,6 +568,7 @@ def merge(rt: Room, d: dict[str, Any], *others: Any) -> dict[str, Any]:
 def update(rt: Room, d: dict[str, Any], other: Any) -> dict[str, Any]:
     """Puts all entries of the other into the dict and gives it."""
     d.update(_some_dict(other, "update"))
+    rt.worked(len(_some_dict(other, "update")))
     rt.check_items(len(d))
     return d
 
@@ -543,32 +585,37 @@ def dict_remove(_rt: Room, d: dict[str, Any], k: Any) -> Any:
     return d.pop(key_text(k), None)
 
 
-def pick(_rt: Room, d: dict[str, Any], keys: Any) -> dict[str, Any]:
+def pick(rt: Room, d: dict[str, Any], keys: Any) -> dict[str, Any]:
     """A new dict with these keys only."""
     wanted = [key_text(k) for k in _some_list(keys, "pick")]
+    rt.worked(4 * len(wanted))
     return {k: d[k] for k in wanted if k in d}
 
 
-def omit(_rt: Room, d: dict[str, Any], keys: Any) -> dict[str, Any]:
+def omit(rt: Room, d: dict[str, Any], keys: Any) -> dict[str, Any]:
     """A new dict without these keys."""
     unwanted = {key_text(k) for k in _some_list(keys, "omit")}
+    rt.worked(4 * (len(unwanted) + len(d)))
     return {k: v for k, v in d.items() if k not in unwanted}
 
 
 def map_values(rt: Room, d: dict[str, Any], f: Any) -> dict[str, Any]:
     """A new dict with f(value, key) in place of each value."""
     change = rt.callback(f, 2)
+    rt.worked(len(d))
     return {k: change(v, k) for k, v in list(d.items())}
 
 
 def dict_filter(rt: Room, d: dict[str, Any], f: Any) -> dict[str, Any]:
     """A new dict with the entries for which f(key, value) holds."""
     keep = rt.callback(f, 2)
+    rt.worked(len(d))
     return {k: v for k, v in list(d.items()) if keep(k, v)}
 
 
 def items(rt: Room, d: dict[str, Any]) -> list[Any]:
     """The entries as [key, value] lists."""
+    rt.worked(4 * len(d))
     return rt.listed([[k, v] for k, v in d.items()])
 
 
@@ -646,21 +693,28 @@ def call(rt: Room, f: Any, _self: Any = None, *args: Any) -> Any:
 
 def set_add(rt: Room, s: ScriptSet, x: Any) -> ScriptSet:
     """Adds x unless the set holds an equal value, gives the set."""
-    if type(x) is list or type(x) is dict:
-        rt.worked(len(x))
-    s.elements.setdefault(identity(x), x)
+    s.elements.setdefault(identity(x, rt.worked), x)
     rt.check_items(len(s))
     return s
 
 
-def set_delete(_rt: Room, s: ScriptSet, x: Any) -> bool:
+def set_delete(rt: Room, s: ScriptSet, x: Any) -> bool:
     """Takes x out; whether it was there."""
-    return s.elements.pop(identity(x), s) is not s
+    return s.elements.pop(identity(x, rt.worked), s) is not s
+
+
+def regex_test(rt: Room, regex: Regex, s: Any) -> bool:
+    """Whether the pattern occurs in the text."""
+    subject = _string(s, "test")
+    rt.worked(len(subject))
+    return regex.test(subject)
 
 
 def regex_match(rt: Room, regex: Regex, s: Any) -> list[Any] | None:
     """The first match and its groups, or null; with flag g all matches."""
-    found = regex.match(_string(s, "match"))
+    subject = _string(s, "match")
+    rt.worked(len(subject))
+    found = regex.match(subject, _found(rt))
     return None if found is None else rt.listed(list(found))
 
 
@@ -711,8 +765,8 @@ _STRING: Final[dict[str, Method]] = {
     "toLowerCase": lambda rt, s: rt.sized(s.lower()),
     "upper": lambda rt, s: rt.sized(s.upper()),
     "toUpperCase": lambda rt, s: rt.sized(s.upper()),
-    "trim": lambda _rt, s: s.strip(),
-    "strip": lambda _rt, s: s.strip(),
+    "trim": lambda rt, s: rt.sized(s.strip()),
+    "strip": lambda rt, s: rt.sized(s.strip()),
     "split": split,
     "substring": substring,
     "slice": _cut,
@@ -779,10 +833,10 @@ METHODS: Final[dict[type, dict[str, Method]]] = {
     bool: _NUMBER,
     FunctionType: _FUNCTION,
     Builtin: _FUNCTION,
-    Regex: {"test": lambda _rt, r, s: r.test(_string(s, "test")), "match": regex_match},
+    Regex: {"test": regex_test, "match": regex_match},
     ScriptSet: {
         "add": set_add,
-        "has": lambda _rt, s, x: identity(x) in s.elements,
+        "has": lambda rt, s, x: identity(x, rt.worked) in s.elements,
         "delete": set_delete,
         "size": lambda _rt, s: len(s),
     },

@@ -224,27 +224,27 @@ class Operators:
 
     def lt(self, a: Any, b: Any) -> bool:
         """`a < b`; false as soon as null takes part."""
-        return compare(a, b) == -1
+        return compare(a, b, self._room.worked) == -1
 
     def le(self, a: Any, b: Any) -> bool:
         """`a <= b`."""
-        order = compare(a, b)
+        order = compare(a, b, self._room.worked)
         return order is not None and order <= 0
 
     def gt(self, a: Any, b: Any) -> bool:
         """`a > b`."""
-        return compare(a, b) == 1
+        return compare(a, b, self._room.worked) == 1
 
     def ge(self, a: Any, b: Any) -> bool:
         """`a >= b`."""
-        order = compare(a, b)
+        order = compare(a, b, self._room.worked)
         return order is not None and order >= 0
 
     def eq(self, a: Any, b: Any) -> bool:
         """`a == b`."""
         if type(a) in _WIDE:
             self._room.worked(len(a))
-        return equal(a, b)
+        return equal(a, b, self._room.worked)
 
     def ne(self, a: Any, b: Any) -> bool:
         """`a != b`."""
@@ -254,7 +254,7 @@ class Operators:
         """`x in container`."""
         if type(container) in _WIDE:
             self._room.worked(len(container) * (len(x) if type(x) is list else 1))
-        return contains(container, x)
+        return contains(container, x, self._room.worked)
 
     def hasnt(self, x: Any, container: Any) -> bool:
         """`x not in container`."""

@@ -205,17 +205,52 @@ class Phrases(Statements):
             return const(None)
         items = [statement for statement in entry.body.body if isinstance(statement, nodes.Item)]
         if items and len(items) == len(entry.body.body):
-            return ast.List([self.kept(self._item_value(item)) for item in items], ast.Load())
+            return self._items(items)
         return self._record(entry.body, entry)
 
+    def _items(self, items: list[nodes.Item]) -> ast.expr:
+        """The lines behind dashes as a list; one that is a whole statement runs in its place and is no element."""
+        elements = [self._element(item) for item in items]
+        return ast.List([element for element in elements if element is not None], ast.Load())
+
+    def _element(self, item: nodes.Item) -> ast.expr | None:
+        if isinstance(item.content, _NO_ELEMENTS) and item.body is None:
+            self._statement(item.content)
+            return None
+        return self.kept(self._item_value(item))
+
     def _item_value(self, item: nodes.Item) -> ast.expr:
-        content = item.content
-        if isinstance(content, nodes.ExprStmt) and item.body is None:
+        """A line behind a dash as data: an expression, a record, prose as its text, a phrase as what it gives."""
+        content, body = item.content, item.body
+        if isinstance(content, nodes.Entry) and content.key:
+            return self._record(nodes.Block(item.span, (content, *(body.body if body is not None else ()))), item)
+        if body is not None and content is None:
+            items = [statement for statement in body.body if isinstance(statement, nodes.Item)]
+            return self._items(items) if len(items) == len(body.body) else self._record(body, item)
+        if body is not None:
+            raise self._refuse(item, "AE125", "in data an item has a value or deeper lines, not both")
+        if content is None:
+            return const(None)
+        if isinstance(content, nodes.ExprStmt):
             return self.expr(content.value)
-        if isinstance(content, nodes.Entry):
-            rest = item.body.body if item.body is not None else ()
-            return self._record(nodes.Block(item.span, (content, *rest)), item)
-        raise self._later(item, "an item of this form as data")
+        if isinstance(content, nodes.Entry) and content.value is not None:
+            return self.expr(content.value)
+        if isinstance(content, nodes.Item):
+            return self._items([content])
+        if isinstance(content, nodes.VerbStmt) and content.body is None:
+            return const(f"{content.phrase.verb} {content.phrase.text}".strip())
+        result = self.temp()
+        self._put(assign(result, const(None)), item)
+        if isinstance(content, nodes.CallStmt):
+            self._call_phrase(content.call, content.slots, result, content)
+        elif isinstance(content, nodes.ArrowStmt):
+            with self._guarded([content.guard] if content.guard is not None else [], content):
+                self._put(assign(result, self.expr(content.value)), content)
+                if content.target is not None:
+                    self.assign_to(content.target, load(result), content)
+        else:
+            raise self._refuse(item, "AE125", "a value is expected in data")
+        return load(result)
 
     # ------------------------------------------------------------ modules
 
@@ -225,3 +260,10 @@ class Phrases(Statements):
     def _do_fromimport(self, node: nodes.FromImport) -> None:
         for name in node.names:
             self.assign_to(nodes.Name(node.span, name), call("@imported", const(node.path), const(name)), node)
+
+
+_NO_ELEMENTS = (
+    nodes.If, nodes.For, nodes.While, nodes.Match, nodes.Try, nodes.Assign, nodes.Wait, nodes.AwaitValues,
+    nodes.AwaitEvent, nodes.Throw, nodes.Return, nodes.Break, nodes.Continue, nodes.Use, nodes.FromImport,
+)  # fmt: skip
+"""Statements that a list of data may hold and that are none of its elements."""

@@ -10,13 +10,13 @@ import msgspec
 
 from .boundaries import Contracts
 from .budget import Budget
-from .calling import parameter_names
 from .compiled import Compiled
+from .entry_points import enter
 from .host import Host
 from .runtime import Runtime
 from .stdlib.times import seconds
-from .units import PluginInstance, Unit
-from .values import CATCHABLE, Cancelled, ErrorValue, Halt, LimitError, ScriptError, StopExecution, limit_error, plain
+from .units import Unit
+from .values import CATCHABLE, Cancelled, ErrorValue, Halt, LimitError, ScriptError, StopExecution, plain
 
 _FRAMES_PER_CALL: Final = 8
 """Python frames that one frame of a script may take, its helpers included."""
@@ -93,20 +93,26 @@ def _execute(rt: Runtime, program: Compiled, entry: str | None, job: str) -> tup
     stopped = False
     try:
         _fix(rt, program, job)
-        unit = Unit(rt, program)
+        unit = rt.main = Unit(rt, program)
         if program.meta["one_transaction"]:
             rt.transactions.begin_job()
-        result = _entered(rt, unit, unit.run(rt.budget.depth), entry)
+        result = enter(rt, unit, unit.run(rt.budget.depth), entry)
+        rt.delays.finish()
         rt.branches.join()
         for ending in rt.endings:
             ending()
     except StopExecution as stop:
-        result, stopped = stop.message or None, True
+        failure = stop
     except (Halt, Exception) as error:
         failure = error
+    failure = rt.budget.unswallowed(failure)
+    if isinstance(failure, StopExecution):
+        result, failure, stopped = failure.message or None, None, True
     for cleanup in reversed(rt.cleanups):
         try:
             cleanup()
+        except StopExecution:
+            pass  # it ends the cleanup, as it ends everything else
         except (Halt, Exception) as error:
             failure = failure or error
     try:
@@ -150,64 +156,13 @@ def _tightened(policy: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in limits.items() if value is not None}
 
 
-def _entered(rt: Runtime, unit: Unit, result: Any, entry: str | None) -> Any:
-    """The value of what the request names, else of `on_run` of the only plugin that has one, else of the top level."""
-    rt.at = rt.budget.depth
-    if entry is not None:
-        return _named(rt, unit, entry)
-    owners = [plugin for plugin in unit.plugins if "on_run" in plugin.functions]
-    return _on_run(rt, owners[0]) if len(owners) == 1 else result
-
-
-def _named(rt: Runtime, unit: Unit, entry: str) -> Any:
-    for plugin in unit.plugins:
-        if entry in plugin.functions:
-            plugin.begin()
-            return _with_parameters(rt, plugin.functions[entry])
-    function = rt.commands.get(entry)
-    if function is None and entry in unit.members:
-        function = unit.members[entry]()
-    if function is not None and hasattr(function, "__code__"):
-        return _with_parameters(rt, function)
-    if entry in rt.handlers:
-        rt.fire(entry, rt.parameters)
-        return rt.outputs.get("last_output")
-    known = sorted({*rt.commands, *rt.handlers, *unit.members})
-    raise ScriptError(
-        "UnknownFunction", f"the script has no entry '{entry}', it has: {', '.join(known[:20]) or 'none'}"
-    )
-
-
-def _on_run(rt: Runtime, plugin: PluginInstance) -> Any:
-    plugin.begin()
-    with plugin.in_time():
-        return _with_parameters(rt, plugin.functions["on_run"])
-
-
-def _with_parameters(rt: Runtime, function: Any) -> Any:
-    """Calls the entry; its parameters come from the request by name, `parameters` and `context` as a whole."""
-    given = {**rt.parameters, "parameters": rt.parameters, "context": rt.context}
-    named = {name: given[name] for name in parameter_names(function) if name in given}
-    before, rt.event_data = rt.event_data, rt.parameters
-    try:
-        return rt.call_named(rt.budget.depth, function, [], named)
-    finally:
-        rt.event_data = before
-
-
 def ended(rt: Runtime, result: Any, failure: BaseException | None) -> Outcome:
     """The outcome of a run: its result, or the record of what ended it."""
     steps, private = rt.budget.steps_used, None
     registered = (sorted(rt.handlers), sorted(rt.commands), [schedule for schedule, _ in rt.timers])
     if failure is None:
         return Outcome("completed", result, None, steps, *registered)
-    if isinstance(failure, RecursionError):
-        failure = limit_error("depth", rt.budget.values["depth"], "values or calls nest too deep").with_traceback(
-            failure.__traceback__
-        )
-    elif isinstance(failure, MemoryError):
-        most = rt.budget.values["memory_mb"]
-        failure = limit_error("memory_mb", most, "the process has no more memory").with_traceback(failure.__traceback__)
+    failure = rt.budget.halt_of(failure) or failure
     if isinstance(failure, CATCHABLE):
         error = rt.caught(failure)
         record = _record(error)

@@ -43,10 +43,14 @@ class Regex:
         """Whether the pattern occurs in the text."""
         return self.compiled.search(text) is not None
 
-    def match(self, text: str) -> list[str | None] | None:
-        """The first match and its groups, or None; with flag g all matches."""
+    def match(self, text: str, more: Callable[[int], None]) -> list[str | None] | None:
+        """The first match and its groups, or None; with flag g all matches. `more` hears how many there are so far."""
         if "g" in self.flags:
-            return [found.group(0) for found in self.compiled.finditer(text)] or None
+            every: list[str | None] = []
+            for found in self.compiled.finditer(text):
+                every.append(found.group(0))
+                more(len(every))
+            return every or None
         found = self.compiled.search(text)
         return None if found is None else [found.group(0), *found.groups()]
 
@@ -61,11 +65,12 @@ class Regex:
                 break
         return "".join((*parts, text[end:]))
 
-    def split(self, text: str) -> list[str]:
-        """The text between the matches."""
+    def split(self, text: str, more: Callable[[int], None]) -> list[str]:
+        """The text between the matches. `more` hears how many parts there are so far."""
         parts: list[str] = []
         end = 0
         for found in self.compiled.finditer(text):
+            more(len(parts))
             if found.end() > found.start():
                 parts.append(text[end : found.start()])
                 end = found.end()

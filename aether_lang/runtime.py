@@ -17,11 +17,13 @@ from .branches import Branches, Passing
 from .budget import LARGE, Budget
 from .calling import CO_VARARGS, METHOD_ARITY, bound_args, checked_call, parameter_names
 from .compiled import Compiled
+from .delays import Delays
 from .methods import METHODS, Method
 from .operators import Operators
 from .recovery import Recovery
 from .regex import Regex, RegexError
 from .stdlib import times
+from .steps import Steps
 from .transactions import Transactions
 from .units import Unit
 from .values import (
@@ -31,6 +33,7 @@ from .values import (
     Place,
     Receiver,
     ScriptError,
+    check_error_data,
     copied,
     elements,
     function_name,
@@ -46,6 +49,8 @@ from .values import (
 
 MAX_STACK: Final = 20
 _ANY_ERROR: Final = frozenset({"Exception", "Error", "any"})
+_NOTEWORTHY: Final = 256
+"""Strings and lists up to this size are made in less time than the step that makes them."""
 _NO_METHODS: Final[dict[str, Method]] = {}
 
 
@@ -77,6 +82,9 @@ class Runtime(Operators):
         self.transactions = Transactions(self)
         self.narrowing = Narrowing(self)
         self.contracts = Contracts(self, [])
+        self.steps = Steps(self)
+        self.delays = Delays(self)
+        self.main: Unit | None = None
         self.parameters = copied(parameters or {})
         self.context = copied(context or {})
         self.config = copied(config or {})
@@ -113,6 +121,8 @@ class Runtime(Operators):
 
     def sized(self, value: str) -> str:
         """The string, once its length is checked and charged."""
+        if len(value) > _NOTEWORTHY:
+            self.worked(len(value) >> 4)
         if len(value) > LARGE:
             self.check_text(len(value))
             self.budget.charge(len(value))
@@ -121,10 +131,11 @@ class Runtime(Operators):
 
     def listed(self, value: list[Any]) -> list[Any]:
         """The list, once its length is checked and charged."""
-        if len(value) > LARGE // 8:
+        if len(value) > _NOTEWORTHY:
             self.check_items(len(value))
-            self.budget.charge(len(value) * 8)
             self.worked(len(value))
+            if len(value) > LARGE // 8:
+                self.budget.charge(len(value) * 8)
         return value
 
     def worked(self, size: int) -> None:
@@ -208,6 +219,7 @@ class Runtime(Operators):
 
     def write_log(self, level: str, message: str) -> None:
         """One record of the job's log; past the limit one last record says so."""
+        self.worked(len(message) >> 2)
         self._record(level, message, self.place())
 
     def _record(self, level: str, message: str, place: Place) -> None:
@@ -219,6 +231,7 @@ class Runtime(Operators):
 
     def write_output(self, line: str) -> None:
         """One line of the job's output, cut with a mark at the limit."""
+        self.worked(len(line) >> 2)
         if self._output_left < 0:
             return
         data = line.encode("utf-8", "replace")
@@ -398,8 +411,13 @@ class Runtime(Operators):
                 return lambda x, *_: function(depth, x)
             return lambda *args: function(depth, *args[:takes], *short)
         if type(function) is Builtin:
-            return lambda *args: function.call(*args[: max(most - 1, 1)])
+            return lambda *args: self._counted_call(function, args[: max(most - 1, 1)])
         raise ScriptError("TypeError", f"expected a function, got {kind(function)}")
+
+    def _counted_call(self, function: Builtin, args: tuple[Any, ...]) -> Any:
+        """A call of a callback that draws no step of its own."""
+        self.budget.spend(1)
+        return function.call(*args)
 
     def invoke(self, depth: Any, v: Any, name: str, *args: Any) -> Any:
         """v.name(args): a callable entry of a dict, then the method of the type."""
@@ -560,13 +578,19 @@ class Runtime(Operators):
             error = ScriptError(
                 name if type(name) is str and name in jobs.CATCHABLE else "UserError",
                 text(value["message"]),
-                value.get("data"),
+                check_error_data(value.get("data")),
                 retryable=value.get("retryable") is True,
             )
             cause = value.get("cause")
             error.cause = cause if type(cause) is ErrorValue else None
             return error
         return ScriptError("UserError", text(value))
+
+    def finishing(self) -> None:
+        """A `finally` block begins: what it does, even `return`, cannot undo an error that no `catch` sees."""
+        error = sys.exception()
+        if error is not None:
+            self.budget.ends(error)
 
     @staticmethod
     def is_error(error: ErrorValue, name: str) -> bool:
@@ -737,6 +761,11 @@ class Runtime(Operators):
     def imported(self, path: str, name: str) -> Future:
         """`from path import name`: the member, read whenever the name is; ImportError when there is none."""
         return Future(lambda: self.load(path).imported(name))
+
+    def manifest(self) -> dict[str, Any]:
+        """The manifest of the module that asks, as data."""
+        unit = self._modules.get(self.place()[3], self.main)
+        return {} if unit is None else copied(unit.compiled.meta["manifest"])
 
     def load(self, path: str) -> Unit:
         """The module, instantiated once per run; ImportError when the host has none of that path."""

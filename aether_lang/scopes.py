@@ -4,10 +4,10 @@ One walk gives every `Name` node its `Binding` or none, tells which bindings clo
 that is only ever assigned numbers needs no guard around its arithmetic.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Literal, TypeAlias
 
-from . import nodes
+from . import nodes, unfolding
 from .stdlib import FUNCTIONS
 from .walking import children
 
@@ -102,6 +102,8 @@ class Scopes:
         self._used: dict[str, int] = {}
         self._keep: list[nodes.Node] = [module]
         self._members: dict[str, list[Binding]] = {}
+        self.made: dict[int, Any] = {}
+        self.of_module: list[Binding] = []
         around = FunctionScope(module, None)
         self.session: dict[str, Binding] = {}
         self.main = around
@@ -114,7 +116,9 @@ class Scopes:
         if session is not None:
             self.main = FunctionScope(module, around.root)
         self.functions[id(module)] = self.main
+        results = self._look_over(module)
         self._prescan(module.body, self.main.root)
+        self._bind_results(module, results)
         self._statements(module.body, self.main.root)
         self._infer()
 
@@ -198,6 +202,35 @@ class Scopes:
             if self.find(name, root) is None:
                 self._bind(name, root)
 
+    def _look_over(self, module: nodes.Module) -> list[str]:
+        """The names that steps give their results to. An item below an entry or another item is data, no statement."""
+        found: list[str] = []
+        work: list[Any] = list(module.body)
+        while work:
+            node = work.pop()
+            work += children(node)
+            found += unfolding.results(node)
+            if isinstance(node, nodes.Entry | nodes.Item) and node.body is not None:
+                self.made.update((id(part), None) for part in node.body.body if isinstance(part, nodes.Item))
+        return found
+
+    def _bind_results(self, module: nodes.Module, results: list[str]) -> None:
+        """Creates the names that steps in functions give their results to: they are names of the module (12.4, 14.3).
+        The walk over a function finds them there, unless the function has such a name of its own."""
+        own = {node.target.name for node in module.body
+               if isinstance(node, nodes.Assign) and node.declare is not None and isinstance(node.target, nodes.Name)
+               }  # fmt: skip
+        for name in results:
+            if name not in own and self.find(name, self.main.root) is None:
+                self.of_module.append(self._bind(name, self.main.root))
+
+    def unfolded(self, node: Any, what: Callable[[Any], Any]) -> Any:
+        """The nodes that a node means, made once: what is known of nodes goes by their identity."""
+        if id(node) not in self.made:
+            self.made[id(node)] = what(node)
+            self._keep.append(node)
+        return self.made[id(node)]
+
     def _created(self, body: Any, hidden: frozenset[str]) -> Iterator[str]:
         lets = set(hidden)
         for child in body:
@@ -217,6 +250,13 @@ class Scopes:
                 yield from self._created(child.body.body, frozenset(lets | {child.name or ""}))
             elif isinstance(child, nodes.Comprehension):
                 yield from self._created(children(child), frozenset(lets | set(child.names)))
+            elif isinstance(child, nodes.Manifest):
+                yield from self._created(self.unfolded(child, unfolding.statements), frozenset(lets))
+            elif isinstance(child, nodes.Item):
+                statement = self.unfolded(child, unfolding.item_statement)
+                yield from self._created((statement,) if statement is not None else children(child), frozenset(lets))
+            elif isinstance(child, nodes.Workflow) and child.name is None:
+                yield from (name for name in unfolding.results(child) if name not in lets)
             elif not isinstance(child, _OF_THEIR_OWN):
                 for name in _written(child):
                     if name not in lets:
@@ -267,6 +307,8 @@ class Scopes:
                 self._declare_plugin(node, block)
             elif isinstance(node, nodes.Function | nodes.Handler):
                 self._declare(node, block)
+            elif isinstance(node, nodes.Workflow) and node.name is not None:
+                self._declare(self.unfolded(node, unfolding.named_workflow), block)
             elif isinstance(node, nodes.Section) and node.name not in block.bindings:
                 self._bind(node.name, block)
         for node in body:
@@ -291,9 +333,29 @@ class Scopes:
             binding = self._bind(name, scope)
             binding.values.append("any")
             binding.const = name == "config"
-        members: list[nodes.Function | nodes.Handler] = [*node.functions, *node.handlers]
-        for member in members:
+        for member in self.members(node):
             self._members.setdefault(member.name, []).append(self._declare(member, scope))
+
+    def members(self, node: nodes.Plugin) -> list[nodes.Function | nodes.Handler]:
+        """The functions and handlers of a plugin block; the work of a template is its `on_run`."""
+        work = () if node.template is None else (self.unfolded(node, unfolding.template_handler),)
+        return [*node.functions, *node.handlers, *work]
+
+    def _template(self, node: nodes.Template, block: BlockScope) -> None:
+        """What is computed at each trigger, in its order; the name of `output` is a field of the block."""
+        guard = node.trigger.guard if node.trigger is not None else None
+        computed: list[Any] = [guard, node.goal, node.model, *node.constraints, node.feedback and node.feedback.expect]
+        for entry in (*node.retrieve, *node.store):
+            where = entry.key == "filter" and not isinstance(entry.value, nodes.Text)
+            computed.append(self.unfolded(entry, unfolding.filtered) if where else entry.value)
+        for part in computed:
+            if part is not None:
+                self._expression(part, block)
+        if node.output is not None:
+            self._assign(node.output, block, "any")
+        self._statements(node.actions, block)
+        if node.feedback is not None and node.feedback.no_response is not None:
+            self.block(node.feedback.no_response, block, block.in_loop)
 
     def _statement(self, node: Any, block: BlockScope) -> None:
         if isinstance(node, nodes.Assign):
@@ -332,6 +394,15 @@ class Scopes:
             self.names[id(node)] = binding
         elif isinstance(node, nodes.Parallel):
             self._parallel(node, block)
+        elif isinstance(node, nodes.Workflow):
+            self._workflow(node, block)
+        elif isinstance(node, nodes.Template):
+            self._template(node, block)
+        elif isinstance(node, nodes.Manifest):
+            self._statements(self.unfolded(node, unfolding.statements), block)
+        elif isinstance(node, nodes.Item):
+            statement = self.unfolded(node, unfolding.item_statement)
+            self._rest(node, block) if statement is None else self._statement(statement, block)
         elif isinstance(node, nodes.ErrorRule):
             if node.retry is not None:
                 self._expression(node.retry, block)
@@ -353,6 +424,28 @@ class Scopes:
                 self._keep.append(branch)
         for branch in node.branches:
             self._code(branch, block, (), (branch.value,))
+
+    def _workflow(self, node: nodes.Workflow, block: BlockScope) -> None:
+        """Each step is a function of what the step before gave, and assigns its alias; a named workflow is one too."""
+        if node.name is not None:
+            self._statement(self.unfolded(node, unfolding.named_workflow), block)
+            return
+        if node.input is not None:
+            self._expression(node.input, block)
+        for n, step in enumerate(node.steps):
+            for part in (step.retry, step.timeout, step.requires, step.condition):
+                if part is not None:
+                    self._expression(part, block)
+            first = n == 0 and node.input is None
+            call = unfolding.step_call(step, first=first)
+            done: nodes.Stmt = nodes.ExprStmt(step.span, call)
+            if step.alias is not None:
+                done = nodes.Assign(step.span, nodes.Name(step.span, step.alias), "=", call)
+            self.made[id(step)] = done
+            self._keep.append(step)
+            self._code(step, block, (nodes.Param(step.span, unfolding.GIVEN),), (done,))
+        if isinstance(node.output, nodes.Name):
+            self.names[id(node.output)] = self._assign(node.output.name, block, "any")
 
     def _code(
         self, node: nodes.Node, block: BlockScope, params: tuple[nodes.Param, ...], parts: tuple[Any, ...]
@@ -393,14 +486,15 @@ class Scopes:
             if part is not None:
                 self._statement(part, scope)
         self._bind_fields(node, scope)
-        for member in (*node.functions, *node.handlers, *node.timers):
+        for member in (*self.members(node), *node.timers):
             self._statement(member, scope)
         self._statements(node.statements, scope)
 
     def _bind_fields(self, node: nodes.Plugin, scope: BlockScope) -> None:
         """The fields, sections and variables of a plugin block are names in its functions. Bound once the fields are
         walked: between themselves they are symbols."""
-        for name in (*(entry.key for entry in node.fields), *(section.name for section in node.sections)):
+        output = node.template.output if node.template is not None else None
+        for name in (*(entry.key for entry in node.fields), *(section.name for section in node.sections), output or ""):
             if name.isidentifier() and name not in scope.bindings:
                 self._bind(name, scope).values.append("any")
         for statement in node.statements:
@@ -445,6 +539,8 @@ class Scopes:
             pass  # its slots are shown to tools, at run time it is text
         elif isinstance(node, nodes.Comprehension):
             self._comprehension(node, block)
+        elif isinstance(node, nodes.Call) and self._repeats(node, block):
+            self._rest(self.made[id(node)], block)
         elif isinstance(node, nodes.MethodCall) and self._inlines(node, block):
             self._inlined(node, block)
         elif isinstance(node, nodes.SlotGuard) and node.word == "where" and node.condition is not None:
@@ -452,6 +548,12 @@ class Scopes:
             self._expression(node.condition, root)
         else:
             self._rest(node, block)
+
+    def _repeats(self, node: nodes.Call, block: BlockScope) -> bool:
+        """Whether the call is the library's `retry` of a call."""
+        if not isinstance(node.function, nodes.Name) or node.function.name != "retry":
+            return False
+        return self.find("retry", block) is None and self.unfolded(node, unfolding.repeated) is not None
 
     def _comprehension(self, node: nodes.Comprehension, block: BlockScope) -> None:
         self._expression(node.iterable, block)

@@ -42,11 +42,12 @@ class Session:
         if program.meta["contracts"]:
             self._contracts += program.meta["contracts"]
             self._rt.contracts = Contracts(self._rt, self._contracts)
-        unit = _Entry(self._rt, program, self._cells)
+        unit = self._rt.main = _Entry(self._rt, program, self._cells)
         result, failure = None, None
         with room_for_calls(self.budget):
             try:
                 result = unit.run(self.budget.depth)
+                self._rt.delays.finish()
                 self._rt.branches.join()
             except StopExecution as stop:
                 result = stop.message or None

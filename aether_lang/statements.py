@@ -6,8 +6,8 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from . import nodes, not_yet
-from .errors import AetherError
+from . import nodes
+from .errors import AetherError, refused
 from .expressions import Expressions, Frame, Sink, assign, attempt, call, const, load, locate
 from .scopes import BlockScope, FunctionScope, is_range
 
@@ -51,18 +51,15 @@ class Statements(Expressions):
 
     def _statement(self, node: Any) -> None:
         name = type(node)
-        if name in not_yet.STATEMENTS:
-            raise self._later(node, not_yet.STATEMENTS[name])
-        method: Callable[[Any], None] | None = getattr(self, "_do_" + name.__name__.lower(), None)
-        if method is None:
-            raise self._later(node, f"a statement of the kind {name.__name__}")
+        method: Callable[[Any], None] = getattr(self, "_do_" + name.__name__.lower())
         mark = len(self.frame.out)
         method(node)
         for statement in self.frame.out[mark:]:
             locate(statement, node.span)
 
-    def _later(self, node: nodes.Node, what: str) -> AetherError:
-        return not_yet.refused(self.module, node.span.line, node.span.column, f"not available yet: {what}")
+    def _refuse(self, node: nodes.Node, code: str, message: str) -> AetherError:
+        span = node.span
+        return refused(self.module.source, self.module.name, span.line, span.column, message, code)
 
     # ------------------------------------------------------------ assignment
 
@@ -291,7 +288,11 @@ class Statements(Expressions):
             if any(True for catch in node.catches if catch.type is not None) and tail is not handler.body:
                 tail.append(ast.Raise(None, None))
             handlers.append(handler)
-        final = self._block(node.final) if node.final is not None else []
+        final: list[ast.stmt] = []
+        if node.final is not None:
+            begins = ast.Expr(call("@finishing"))
+            locate(begins, node.final.span)
+            final = [begins, *self._block(node.final)]
         self._put(ast.Try(body, handlers, [], final), node)
 
     def _catch(self, node: nodes.Catch, value: str, tail: list[ast.stmt]) -> list[ast.stmt]:

@@ -285,8 +285,8 @@ _RUNTIME: Final = (
     "plugin_line", "message", "keep",
     "memory_scope", "ambient", "signal", "unbound", "unset", "call", "call_named", "invoke", "invoke_named",
     "effect", "receiver", "call_library", "unknown_function", "run_handler", "caught", "thrown", "is_error",
-    "set_field", "set_element", "constant", "counted", "taken_apart", "joined", "dict_of", "named_args", "awaited",
-    "part", "regex", "construct", "entry_field", "has_field", "module", "imported",
+    "finishing", "set_field", "set_element", "constant", "counted", "taken_apart", "joined", "dict_of", "named_args",
+    "awaited", "part", "regex", "construct", "entry_field", "has_field", "module", "imported",
 )  # fmt: skip
 _FIXED: Final = (
     "fuel", "zip", "type", "len", "append", "enumerate", "type_error", "unbound_error", "int", "str", "list", "range",

@@ -25,7 +25,20 @@ MAX_LEAVING: Final = 28
 MAX_PIECES: Final = 1 << 20
 """How many pieces a value may have that is rendered, leaves the script or is looked up by value. A small value that
 holds one list many times over has more of them than any memory, so they are counted and not only measured."""
+MAX_ERROR_DATA: Final = 4096
+"""How many pieces the data of an error may have that a script makes."""
+MAX_RENDERED: Final = 16 << 20
+"""The most characters a value is rendered to, or takes along when it leaves the script."""
 _INT_BOUND: Final = 1 << MAX_INT_BITS
+_PLAIN_HASH: Final = (1 << 61) - 1
+"""Python hashes ints modulo this number, so that multiples of it all meet in one place of a table."""
+
+Meter: TypeAlias = Callable[[int], None]
+"""Hears how many pieces were gone over, and raises what ends the run when they were too many."""
+
+
+def _unmetered(_pieces: int) -> None:
+    """For work whose size is known to be small."""
 
 
 class Halt(BaseException):
@@ -173,11 +186,11 @@ class ScriptSet:
 
     __slots__ = ("elements",)
 
-    def __init__(self, values: Iterable[Any] = ()) -> None:
+    def __init__(self, values: Iterable[Any] = (), meter: Meter = _unmetered) -> None:
         """Equal values are kept once, the first one of them."""
         self.elements: dict[Any, Any] = {}
         for value in values:
-            self.elements.setdefault(identity(value), value)
+            self.elements.setdefault(identity(value, meter), value)
 
     def __len__(self) -> int:
         """The number of elements; an empty set is therefore false."""
@@ -262,7 +275,7 @@ def function_name(value: Any) -> str:
     return name[2:].partition("@")[0] if name.startswith("v_") else "lambda"
 
 
-def identity(value: Any) -> Any:
+def identity(value: Any, meter: Meter = _unmetered) -> Any:
     """A hashable key, equal for two values exactly when `==` holds between them."""
     kind_of = type(value)
     if kind_of is str or value is None:
@@ -270,9 +283,14 @@ def identity(value: Any) -> Any:
     if kind_of is bool:
         return ("b", value)
     if kind_of is int or kind_of is float:
-        return ("n", value)
+        if -_PLAIN_HASH < value < _PLAIN_HASH or not is_whole(value):
+            return ("n", value)
+        return ("n", hex(int(value)))
     if kind_of is list or kind_of is dict:
-        return _identity_of_parts(value, [MAX_PIECES], 0)
+        left = [MAX_PIECES]
+        key = _identity_of_parts(value, left, 0)
+        meter(MAX_PIECES - left[0])
+        return key
     if kind_of is ScriptSet:
         return ("s", frozenset(value.elements))
     if kind_of is ErrorValue:
@@ -280,6 +298,11 @@ def identity(value: Any) -> Any:
     if kind_of is Regex:
         return ("r", value.pattern, value.flags)
     return ("o", id(value))
+
+
+def is_whole(number: int | float) -> bool:
+    """Whether the number has nothing behind the point."""
+    return type(number) is int or (math.isfinite(number) and float(number).is_integer())
 
 
 def _identity_of_parts(value: Any, left: list[int], depth: int) -> Any:
@@ -306,12 +329,12 @@ def too_deep(levels: int) -> ScriptError:
     return ScriptError("ValueError", f"the value nests deeper than {levels}, or holds itself")
 
 
-def equal(a: Any, b: Any) -> bool:
+def equal(a: Any, b: Any, meter: Meter = _unmetered) -> bool:
     """`a == b`: deep, by value, without conversion; bools are no numbers here (6.2)."""
     of_a, of_b = type(a), type(b)
     if of_a is of_b:
         if of_a is list or of_a is dict:
-            return a is b or _equal_parts(a, b)
+            return a is b or _equal_parts(a, b, meter)
         if of_a is ScriptSet or of_a is ErrorValue or of_a is Regex:
             return bool(identity(a) == identity(b))
         return bool(a == b)
@@ -323,14 +346,20 @@ def equal(a: Any, b: Any) -> bool:
 _ABSENT: Final = object()
 
 
-def _equal_parts(a: Any, b: Any) -> bool:
-    """Two lists or two dicts, without recursion: each pair of parts is looked at once, however often it is held."""
+def _equal_parts(a: Any, b: Any, meter: Meter) -> bool:
+    """Two lists or two dicts, without recursion: each pair of parts is looked at once, however often it is held. Two
+    values that go round in circles of different lengths still have very many pairs, so they are counted."""
     work = [(a, b)]
     seen: set[tuple[int, int]] = set()
+    left = 4 * MAX_PIECES
     while work:
         a, b = work.pop()
         if len(a) != len(b):
             return False
+        meter(len(a) + 1)
+        left -= len(a) + 1
+        if left < 0 or len(seen) > MAX_PIECES:
+            raise limit_error("pieces", MAX_PIECES, "the values have too many pieces to compare")
         rows = zip(a, b, strict=True) if type(a) is list else ((v, b.get(key, _ABSENT)) for key, v in a.items())
         for x, y in rows:
             of = type(x)
@@ -339,12 +368,12 @@ def _equal_parts(a: Any, b: Any) -> bool:
                 if x is not y and pair_of not in seen:
                     seen.add(pair_of)
                     work.append((x, y))
-            elif not equal(x, y):
+            elif not equal(x, y, meter):
                 return False
     return True
 
 
-def compare(a: Any, b: Any) -> int | None:
+def compare(a: Any, b: Any, meter: Meter = _unmetered) -> int | None:
     """-1, 0 or 1 for the order of two values; None when null takes part, for then each comparison is false (6.2)."""
     of_a, of_b = type(a), type(b)
     if a is None or b is None:
@@ -352,38 +381,54 @@ def compare(a: Any, b: Any) -> int | None:
     if (of_a in NUMBERS and of_b in NUMBERS) or (of_a is str and of_b is str):
         return -1 if a < b else (1 if a > b else 0)
     if of_a is list and of_b is list:
-        for left, right in zip(a, b, strict=False):
-            if not equal(left, right):
-                first = compare(left, right)
-                if first != 0:
-                    return first
-        return (len(a) > len(b)) - (len(a) < len(b))
+        return _compare_lists(a, b, meter, set(), 0)
     raise ScriptError("TypeError", f"cannot compare {kind(a)} with {kind(b)}")
 
 
-def contains(container: Any, x: Any) -> bool:
+def _compare_lists(a: Any, b: Any, meter: Meter, seen: set[tuple[int, int]], depth: int) -> int | None:
+    """The order of the first elements that differ, else of the lengths. Two lists that were looked at, or are being
+    looked at, decide nothing any more."""
+    if (id(a), id(b)) in seen:
+        return 0
+    seen.add((id(a), id(b)))
+    if depth >= MAX_NESTING:
+        raise too_deep(MAX_NESTING)
+    if len(seen) > MAX_PIECES:
+        raise limit_error("pieces", MAX_PIECES, "the values have too many pieces to compare")
+    meter(min(len(a), len(b)) + 1)
+    for x, y in zip(a, b, strict=False):
+        if type(x) is list and type(y) is list:
+            first = _compare_lists(x, y, meter, seen, depth + 1)
+        else:
+            first = 0 if equal(x, y, meter) else compare(x, y, meter)
+        if first != 0:
+            return first
+    return (len(a) > len(b)) - (len(a) < len(b))
+
+
+def contains(container: Any, x: Any, meter: Meter = _unmetered) -> bool:
     """`x in container`: element, key, substring; a list in a list by the wider rule of 6.2; null holds nothing."""
     of = type(container)
     if container is None:
         return False
     if of is list:
-        if any(equal(x, element) for element in container):
+        if any(equal(x, element, meter) for element in container):
             return True
-        return type(x) is list and bool(x) and _holds_all(container, x)
+        return type(x) is list and bool(x) and _holds_all(container, x, meter)
     if of is dict:
         return type(x) in _SCALARS and key_text(x) in container
     if of is str:
         return (x if type(x) is str else text(x)) in container
     if of is ScriptSet:
-        return identity(x) in container.elements
+        return identity(x, meter) in container.elements
     raise ScriptError("TypeError", f"cannot look for a value in {kind(container)}")
 
 
-def _holds_all(container: list[Any], wanted: list[Any]) -> bool:
+def _holds_all(container: list[Any], wanted: list[Any], meter: Meter) -> bool:
     if len(container) * len(wanted) < _WORTH_A_TABLE:
-        return all(any(equal(part, e) for e in container) for part in wanted)
-    known = {identity(e) for e in container}
-    return all(identity(part) in known for part in wanted)
+        return all(any(equal(part, e, meter) for e in container) for part in wanted)
+    known = {identity(e, meter) for e in container}
+    return all(identity(part, meter) in known for part in wanted)
 
 
 _WORTH_A_TABLE: Final = 10_000
@@ -442,23 +487,44 @@ def text(value: Any) -> str:
     return json_text(value)
 
 
-def json_text(value: Any, indent: int = 0) -> str:
-    """The value as JSON, compact or indented; errors and functions become their text, sets lists."""
-    parts: list[str] = []
-    _write_json(value, indent, "\n", parts, 0)
-    return "".join(parts)
+def json_text(value: Any, indent: int = 0, most: int = MAX_RENDERED) -> str:
+    """The value as JSON, compact or indented; errors and functions become their text, sets lists. LimitError beyond
+    that many characters."""
+    out = _Rendered(most)
+    _write_json(value, indent, "\n", out, 0)
+    return "".join(out.parts)
 
 
-def _write_json(value: Any, indent: int, margin: str, out: list[str], depth: int) -> None:
+class _Rendered:
+    """JSON under way. Strings are counted as they come: a list that holds one long string often is rendered to far more
+    than the memory it takes."""
+
+    __slots__ = ("left", "most", "parts")
+
+    def __init__(self, most: int) -> None:
+        """At most that many characters of strings."""
+        self.parts: list[str] = []
+        self.left = self.most = most
+
+    def string(self, value: str) -> None:
+        """Adds a string in quotes."""
+        self.left -= len(value)
+        if self.left < 0:
+            raise limit_error("text_mb", round(self.most / (1 << 20), 3), "the value is too long as text")
+        self.parts.append(quoted(value))
+
+
+def _write_json(value: Any, indent: int, margin: str, rendered: _Rendered, depth: int) -> None:
     of = type(value)
+    out = rendered.parts
     if of is str:
-        out.append(quoted(value))
+        rendered.string(value)
     elif value is None or of is bool or of is int or of is float:
         out.append(text(value))
     elif of is list or of is ScriptSet or of is dict:
         if depth >= MAX_NESTING:
             raise too_deep(MAX_NESTING)
-        if len(out) > 4 * MAX_PIECES:
+        if len(out) > 5 * MAX_PIECES // 2:
             raise limit_error("pieces", MAX_PIECES, "the value has too many pieces")
         inner = margin + " " * indent if indent else ""
         opening, closing = "{}" if of is dict else "[]"
@@ -466,12 +532,13 @@ def _write_json(value: Any, indent: int, margin: str, out: list[str], depth: int
         for n, element in enumerate(value.items() if of is dict else value):
             out.append("," + inner if n else inner)
             if of is dict:
-                out.append(quoted(element[0]) + (": " if indent else ":"))
+                rendered.string(element[0])
+                out.append(": " if indent else ":")
                 element = element[1]
-            _write_json(element, indent, inner, out, depth + 1)
+            _write_json(element, indent, inner, rendered, depth + 1)
         out.append((margin if indent and value else "") + closing)
     else:
-        out.append(quoted(text(value)))
+        rendered.string(text(value))
 
 
 def plain(value: Any) -> Any:
@@ -480,12 +547,17 @@ def plain(value: Any) -> Any:
     Sets become lists, errors records, regexes and modules text. ValueError for numbers beyond 64 bits or not
     finite and for nesting beyond `MAX_LEAVING`; TypeError for functions; LimitError beyond `MAX_PIECES`.
     """
-    return _plain(value, 0, [MAX_PIECES])
+    return _plain(value, 0, [MAX_PIECES, MAX_RENDERED])
 
 
 def _plain(value: Any, depth: int, left: list[int]) -> Any:
     of = type(value)
-    if of is str or value is None or of is bool:
+    if of is str:
+        left[1] -= len(value)
+        if left[1] < 0:
+            raise limit_error("text_mb", MAX_RENDERED >> 20, "the value holds too much text to leave the script")
+        return value
+    if value is None or of is bool:
         return value
     if of is int:
         if -(1 << 63) <= value < 1 << 64:
@@ -508,6 +580,20 @@ def _plain(value: Any, depth: int, left: list[int]) -> Any:
     if of is Regex or of is Receiver:
         return text(value)
     raise ScriptError("TypeError", f"{text(value)} cannot leave the script: functions are no data")
+
+
+def check_error_data(data: Any) -> Any:
+    """The data of an error that a script makes, ValueError when it has too many pieces: each reading copies it."""
+    work, seen, left = [data], set(), MAX_ERROR_DATA
+    while work:
+        value = work.pop()
+        if (type(value) is list or type(value) is dict) and id(value) not in seen:
+            seen.add(id(value))
+            left -= len(value)
+            if left < 0:
+                raise ScriptError("ValueError", f"the data of an error has more than {MAX_ERROR_DATA} pieces")
+            work.extend(value.values() if type(value) is dict else value)
+    return data
 
 
 def copied(value: Any) -> Any:

@@ -38,6 +38,9 @@ class Room(Protocol):
     def warn(self, code: str, message: str) -> None:
         """A warning, once per place."""
 
+    def worked(self, size: int) -> None:
+        """Counts elements gone over without a step drawn, and looks at the clock when they are many."""
+
     def check_items(self, count: int) -> None:
         """LimitError when a list of that many elements may not be made."""
 
@@ -284,14 +287,15 @@ def _clear(rt: Room, phrase: Phrase) -> Any:
 def _remove(rt: Room, phrase: Phrase) -> Any:
     target = phrase.preps.get("from")
     if type(target) is list:
-        at = next((n for n, x in enumerate(target) if equal(x, phrase.first)), -1)
+        rt.worked(len(target))
+        at = next((n for n, x in enumerate(target) if equal(x, phrase.first, rt.worked)), -1)
         if at >= 0:
             del target[at]
         return target
     if type(target) is dict:
         return target.pop(text(phrase.first), None)
     if type(target) is ScriptSet:
-        return target.elements.pop(identity(phrase.first), None)
+        return target.elements.pop(identity(phrase.first, rt.worked), None)
     return rt.serve("collection_remove", {"collection": _named(target, "remove"), "value": phrase.first})
 
 
@@ -324,6 +328,8 @@ def _learn(rt: Room, phrase: Phrase) -> Any:
 def _run(rt: Room, phrase: Phrase) -> Any:
     if phrase.slots and phrase.slots[0].kind == "call":
         return phrase.slots[0].value
+    if is_function(phrase.first):
+        return rt.call_named(rt.at, phrase.first, phrase.values[1:], {**phrase.preps, **phrase.keys})
     if len(phrase.values) >= 2 and phrase.values[0] == "agent":
         name = text(phrase.values[1])
         request = {"agent": name, "input": phrase.preps.get("with")}

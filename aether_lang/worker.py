@@ -279,6 +279,8 @@ class Worker:
                 )
         except ValueError as error:
             return _failed(str(error))
+        except MemoryError as error:  # nothing was left even to say so; now the limit is off again
+            return _out_of_memory(budget, error)
         finally:
             with self._lock:
                 self._host, self._next_call = None, host.next_call
@@ -288,6 +290,13 @@ class Worker:
 def _failed(message: str) -> dict[str, Any]:
     error = {"type": "InternalError", "message": message}
     return msgspec.to_builtins(Outcome("failed", error=error))  # type: ignore[no-any-return]
+
+
+def _out_of_memory(budget: Budget, error: MemoryError) -> dict[str, Any]:
+    halt = budget.halt_of(error)
+    assert halt is not None
+    record = {"type": halt.type, "message": halt.message, "data": halt.data}
+    return msgspec.to_builtins(Outcome("failed", error=record, steps=budget.steps_used))  # type: ignore[no-any-return]
 
 
 def _too_large(error: FrameTooLargeError) -> dict[str, Any]:

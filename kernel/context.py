@@ -10,18 +10,18 @@ import itertools
 import logging
 import secrets
 import types
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, get_args, overload
 
 import msgspec
 
 from kernel.audit import Auditing, AuditRecord, Outcome
-from kernel.bus import Bus
+from kernel.bus import Bus, Subscription
 from kernel.capabilities import Caller, Chain, Decision, Gate
 from kernel.clock import Clock
 from kernel.contribution import Effect, Function, Owned, Table, above
-from kernel.errors import BadInput, Denied, NotFound, TooLarge
+from kernel.errors import AetherraError, BadInput, Denied, NotFound, TooLarge
 from kernel.event_log import EventLog, Published
 from kernel.events import KERNEL_TOPICS, KERNEL_WORDS, Event
 from kernel.grounds import Grounds
@@ -30,6 +30,7 @@ from kernel.scheduler import Scheduler, Ticket
 from kernel.services import Handle, plain
 from kernel.store import Store, StoreHandle
 from kernel.suggest import nearest
+from kernel.waiting import next_event, readable
 
 P = TypeVar("P")
 T = TypeVar("T")
@@ -330,6 +331,40 @@ class Context:
         # While a plugin opens, the table does not list it yet.
         manifest = self._owner.contribution.manifest if self._owner is not None else None
         return manifest is not None and word in (manifest.name, *manifest.topics)
+
+    def follow(self, patterns: Sequence[str], *, limit: int) -> Subscription:
+        """Return a queue of at most `limit` events that fit any of the patterns; only the house's own tasks may ask.
+
+        It is theirs to close, and to ask the rights of whoever they read for: none is asked here.
+        """
+        if not self.chain.caller.id.startswith(CORE):
+            raise Denied(f"{self.chain} may not follow events by itself: only a bundled plugin's own tasks may")
+        return self._kernel.bus.subscribe(patterns, name=f"{self.plugin}.follow", limit=limit)
+
+    def next_event(
+        self,
+        topics: Sequence[str],
+        *,
+        timeout_s: float | None,
+        late: AetherraError,
+        own: frozenset[str] = frozenset(),
+        give: Mapping[str, str] = types.MappingProxyType({}),
+    ) -> Coroutine[Any, Any, Any]:
+        """Return a wait for the next event of these topics that this chain may read; it ends with the event's data.
+
+        See `can_read` for `own`. `give` has plugins, and the field of their events that is given in the place of the
+        whole data. After `timeout_s` seconds the wait raises `late`. It holds nothing of the plugin that asks, so the
+        kernel may be given it to wait for.
+        """
+        return next_event(self._kernel, self.chain, topics, timeout_s=timeout_s, late=late, own=own, give=give)
+
+    def can_read(self, event: Event, own: frozenset[str] = frozenset()) -> bool:
+        """Tell whether this chain may read an event: by the right `event:read` on its topic, or because it is its own.
+
+        `own` are the plugins whose events say in their field `owner` whose they are; the right `event:read:own` covers
+        those of the caller.
+        """
+        return readable(self._kernel.gate, self.chain, event, own)
 
     def position(self) -> int:
         """Return the sequence number of the newest event: where a stream that starts now begins."""

@@ -53,10 +53,9 @@ def findings(source: str) -> str:
 
 
 def found(source: str) -> list[Diagnostic]:
-    """The findings of the checker without notes on style, and without the refusal of what the checker warned of."""
+    """The findings of the checker without notes on style."""
     every = msgspec.convert(compiled(source, "tea.aether")["diagnostics"], list[Diagnostic])
-    told = any(one.code == "AW190" for one in every)
-    return [one for one in every if not one.is_style and not (told and one.code == "AE190")]
+    return [one for one in every if not one.is_style]
 
 
 def rendered(source: str) -> str:

@@ -31,21 +31,30 @@ def length(_rt: Room, v: Any = None) -> int:
     raise ScriptError("TypeError", f"{kind(v)} has no length")
 
 
+def _over(rt: Room, v: Any) -> None:
+    """Counts the elements of a value that are gone over."""
+    if type(v) in (list, dict, str, ScriptSet):
+        rt.worked(len(v))
+
+
 def count(rt: Room, v: Any = None, f: Any = None) -> int:
     """The size of a value, or how many of its elements f holds for."""
     if f is None:
         return length(rt, v)
     holds = rt.callback(f, 2)
+    _over(rt, v)
     return sum(1 for i, x in enumerate(elements(v)) if holds(x, i))
 
 
-def any_of(_rt: Room, v: Any = None, *more: Any) -> bool:
+def any_of(rt: Room, v: Any = None, *more: Any) -> bool:
     """Whether some element is true; a plain bool is given as it is."""
+    _over(rt, v)
     return bool(v) if type(v) is bool and not more else any([*elements(v), *more] if type(v) is list else [v, *more])
 
 
-def all_of(_rt: Room, v: Any = None, *more: Any) -> bool:
+def all_of(rt: Room, v: Any = None, *more: Any) -> bool:
     """Whether all elements are true; a plain bool is given as it is."""
+    _over(rt, v)
     return bool(v) if type(v) is bool and not more else all([*elements(v), *more] if type(v) is list else [v, *more])
 
 
@@ -101,6 +110,8 @@ def unique(rt: Room, v: Any = None) -> list[Any]:
 
 def zipped(rt: Room, *lists: Any) -> list[Any]:
     """Lists of the first elements, the second elements and so on, as long as the shortest."""
+    for one in lists:
+        _over(rt, one)
     return rt.listed([list(row) for row in zip(*map(elements, lists), strict=False)])
 
 
@@ -149,16 +160,18 @@ def filtered(rt: Room, xs: Any = None, f: Any = None, **fields: Any) -> Any:
     if type(xs) is dict and f is not None:
         return methods.dict_filter(rt, xs, f)
     rows = elements(xs)
+    rt.worked(4 * len(rows) * (1 + len(fields)))
     if f is not None:
         rows = methods.list_filter(rt, rows, f)
     return rt.listed(
-        [row for row in rows if all(row is not None and same(field(row, k), v) for k, v in fields.items())]
+        [row for row in rows if all(row is not None and same(field(row, k), v, rt.worked) for k, v in fields.items())]
     )
 
 
 def mapped(rt: Room, xs: Any = None, f: Any = None) -> list[Any]:
     """f of each element; f may be the name of a field."""
     pick = methods.selector(rt, f)
+    _over(rt, xs)
     return rt.listed([pick(x, i) for i, x in enumerate(elements(xs))])
 
 
@@ -172,8 +185,9 @@ def to_list(rt: Room, v: Any = None) -> list[Any]:
     return rt.listed(elements(v))
 
 
-def to_dict(_rt: Room, v: Any = None, **fields: Any) -> dict[str, Any]:
+def to_dict(rt: Room, v: Any = None, **fields: Any) -> dict[str, Any]:
     """A new dict from a dict or a list of pairs, and from keywords."""
+    _over(rt, v)
     return {**{key_text(k): x for k, x in pairs(v)}, **fields}
 
 
@@ -205,9 +219,12 @@ def kind_of(_rt: Room, v: Any = None) -> str:
     return str(v.type) if type(v) is ErrorValue else kind(v)
 
 
-def new_set(_rt: Room, v: Any = None) -> ScriptSet:
+def new_set(rt: Room, v: Any = None) -> ScriptSet:
     """`new Set(xs)`."""
-    return ScriptSet(elements(v))
+    _over(rt, v)
+    made = ScriptSet(elements(v), rt.worked)
+    rt.check_items(len(made))
+    return made
 
 
 __all__ = ["identity", "span"]

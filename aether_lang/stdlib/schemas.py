@@ -9,6 +9,10 @@ from ..values import ScriptError, equal, kind, limit_error, text
 
 MAX_ERRORS: Final = 20
 MAX_DEPTH: Final = 64
+MAX_SHOWN: Final = 1000
+"""How many characters of a value a message shows."""
+_WORK_OF_A_PATTERN: Final = 100
+"""To compile a character of a pattern takes about as long as to go over so many elements."""
 
 _TYPES: Final[dict[str, Callable[[Any], bool]]] = {
     "null": lambda v: v is None,
@@ -78,16 +82,23 @@ def _check(rt: Room, v: Any, schema: Any, path: str, errors: list[Any], depth: i
         if not any(_TYPES[name](v) for name in names):
             wrong(f"expected {' or '.join(names)}, got {kind(v)}")
             return
-    if "const" in schema and not equal(v, schema["const"]):
-        wrong(f"expected {text(schema['const'])}")
-    if "enum" in schema and not any(equal(v, choice) for choice in schema["enum"] or []):
-        wrong(f"expected one of {text(schema['enum'])}")
-    _check_size(v, schema, wrong)
+    if "const" in schema and not equal(v, schema["const"], rt.worked):
+        wrong(f"expected {_shown(rt, schema['const'])}")
+    if "enum" in schema and not any(equal(v, choice, rt.worked) for choice in schema["enum"] or []):
+        wrong(f"expected one of {_shown(rt, schema['enum'])}")
+    _check_size(rt, v, schema, wrong)
     _check_parts(rt, v, schema, path, errors, depth)
     _check_choices(rt, v, schema, path, errors, depth)
 
 
-def _check_size(v: Any, schema: dict[str, Any], wrong: Callable[[str], None]) -> None:
+def _shown(rt: Room, value: Any) -> str:
+    """The text of a value for a message, cut where it is long."""
+    made = text(value)
+    rt.worked(len(made))
+    return made if len(made) <= MAX_SHOWN else made[:MAX_SHOWN] + " .."
+
+
+def _check_size(rt: Room, v: Any, schema: dict[str, Any], wrong: Callable[[str], None]) -> None:
     if type(v) in (int, float):
         if schema.get("minimum") is not None and v < schema["minimum"]:
             wrong(f"less than {text(schema['minimum'])}")
@@ -101,6 +112,7 @@ def _check_size(v: Any, schema: dict[str, Any], wrong: Callable[[str], None]) ->
         if schema.get("pattern") is not None:
             if len(schema["pattern"]) > MAX_PATTERN:
                 raise limit_error("pattern", MAX_PATTERN, "the pattern of the schema has too many characters")
+            rt.worked(len(v) + len(schema["pattern"]) * _WORK_OF_A_PATTERN)
             try:
                 fits = Regex(schema["pattern"]).test(v)
             except RegexError as error:

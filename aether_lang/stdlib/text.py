@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 
 from .. import methods
 from ..methods import Room
-from ..values import ScriptError, checked, json_text, kind, text, whole
+from ..values import MAX_PIECES, LimitError, ScriptError, checked, json_text, kind, limit_error, text, whole
 
 
 def _subject(value: Any, what: str) -> str:
@@ -22,7 +22,9 @@ def _subject(value: Any, what: str) -> str:
 
 def to_text(rt: Room, v: Any = "") -> str:
     """`str(v)`: the text of a value."""
-    return rt.sized(text(v))
+    made = text(v)
+    rt.worked(0 if type(v) is str else len(made))
+    return rt.sized(made)
 
 
 def lower(rt: Room, s: Any) -> str:
@@ -35,9 +37,9 @@ def upper(rt: Room, s: Any) -> str:
     return rt.sized(_subject(s, "upper").upper())
 
 
-def trim(_rt: Room, s: Any) -> str:
+def trim(rt: Room, s: Any) -> str:
     """The string without blanks at its ends."""
-    return _subject(s, "trim").strip()
+    return rt.sized(_subject(s, "trim").strip())
 
 
 def split(rt: Room, s: Any, sep: Any = None) -> list[Any]:
@@ -64,19 +66,42 @@ def to_json(rt: Room, v: Any, indent: Any = 0, spaces: Any = None) -> str:
     )
     if not 0 <= wide <= 16:
         raise ScriptError("ValueError", "the indentation of JSON must lie between 0 and 16")
-    return rt.sized(json_text(v, wide))
+    made = rt.sized(json_text(v, wide))
+    rt.worked(len(made))
+    return made
 
 
 def from_json(rt: Room, s: Any) -> Any:
     """The value of a JSON text; ValueError with the place of the mistake."""
     source = _subject(s, "JSON.parse")
     rt.spend(len(source) >> 6)
+    pieces = source.count(",") + source.count("[") + source.count("{") + 1
+    rt.worked(pieces)
+    if pieces > MAX_PIECES:
+        raise limit_error("pieces", MAX_PIECES, "the JSON text has too many pieces")
     try:
-        return json.loads(source, parse_constant=_refuse, parse_int=_int, parse_float=_float)
+        value = json.loads(source, parse_constant=_refuse, parse_int=_int, parse_float=_float)
+        if "\\u" in source:
+            json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         raise ScriptError("ValueError", f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
     except RecursionError:
         raise ScriptError("ValueError", "the JSON text nests too deep") from None
+    except UnicodeEncodeError:  # half a pair of surrogates is no character, and can go nowhere
+        raise ScriptError("ValueError", "not JSON: half a character behind \\u") from None
+    try:
+        rt.check_items(pieces)
+    except LimitError:  # all together are too many, which says nothing yet about any one of them
+        _check_sizes(rt, value)
+    return value
+
+
+def _check_sizes(rt: Room, value: Any) -> None:
+    """LimitError when a list or dict in what was read has too many elements."""
+    if type(value) is list or type(value) is dict:
+        rt.check_items(len(value))
+        for part in value.values() if type(value) is dict else value:
+            _check_sizes(rt, part)
 
 
 def _refuse(word: str) -> Any:

@@ -147,11 +147,16 @@ class Executions:
         limit: Limit = 50,
         skip: Skip = 0,
         before: int | None = None,
+        parent: str | None = None,
     ) -> dict[str, Any]:
-        """Return executions, newest first, without inputs and results; `next` is the `before` of the next page."""
+        """Return executions, newest first, without inputs and results; `next` is the `before` of the next page.
+
+        `parent` is what set them going, as it was named at their submit.
+        """
         wheres: list[str] = []
         params: list[Any] = []
         asked = {"owner": None if ctx.may("job:read") else ctx.owner, "kind": kind, "state": state, "name": name}
+        asked["parent"] = parent
         for column, value in asked.items():
             if value is not None:
                 wheres.append(f"{column} = ?")

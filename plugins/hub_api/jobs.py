@@ -62,6 +62,9 @@ class Scripts(Protocol):
         source: str | None,
         priority: int | str,
         deadline_s: float | None,
+        entry: str | None = None,
+        command: str | None = None,
+        config: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Accept a run."""
 

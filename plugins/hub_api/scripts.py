@@ -11,6 +11,7 @@ from kernel import BadInput, Context, NotFound, Plugin, Reply, TooLarge
 from .jobs import RUNS, Accepted, ScriptName, accepted
 from .jobs import Scripts as Submitting
 
+Entry = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Principal = Annotated[str, msgspec.Meta(min_length=1, max_length=300)]
 
 
@@ -132,10 +133,15 @@ async def run_script(
     priority: int | str = "normal",
     deadline_s: float | None = None,
     wait: bool = False,
+    entry: Entry | None = None,
+    command: Entry | None = None,
+    config: dict[str, Any] | None = None,
 ) -> Reply[Accepted]:
     """Run a script of the library, or the `source` given here; with `wait` the answer has the end, if it comes in 30 s.
 
-    `deadline_s` is how long it may run. A source runs as `inline/<name>`, with the rights of such scripts.
+    `deadline_s` is how long it may run. A source runs as `inline/<name>`, with the rights of such scripts. `entry` is a
+    function or handler to run behind the top level, `command` a command of the script; `config` replaces entries of its
+    plugin block's config.
     """
     row = await ctx.service("scripts", Submitting).submit(
         script_name=name,
@@ -144,5 +150,8 @@ async def run_script(
         source=source,
         priority=priority,
         deadline_s=deadline_s,
+        entry=entry,
+        command=command,
+        config=config,
     )
     return await accepted(ctx, row, wait=wait)

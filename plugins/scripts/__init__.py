@@ -23,8 +23,9 @@ from .faults import failure_of_source
 from .foresight import behalf, reach, refuse_what_must_fail
 from .library import Library, Root, Script
 from .limits import SHIPPED, for_worker, limits_of
-from .names import inline_name
+from .names import entered, inline_name
 from .runs import Run, State, begin, on_behalf
+from .signals import measured
 from .trust import admit, admit_inline, findings, findings_inline
 
 scripts = Plugin(
@@ -164,6 +165,8 @@ async def _start(run: Run, own: House, given: dict[str, Any], execution: dict[st
         "parameters": given.get("parameters") or {},
         "context": given.get("context") or {},
         "limits": for_worker(limits, wall_s),
+        "entry": given.get("entry"),
+        "config": given.get("config"),
     }
     run.attach(own.runners.submit(body, serve=run.serve, told=run.told))
     own.ctx.metric(runs_total).inc()
@@ -269,8 +272,15 @@ class Scripts:
         priority: int | str = "normal",
         idempotency_key: str | None = None,
         deadline_s: float | None = None,
+        entry: str | None = None,
+        command: str | None = None,
+        config: dict[str, Any] | None = None,
+        parent: str | None = None,
     ) -> dict[str, Any]:
         """Accept a run of a script of the library, or of a source; return the job's row, committed.
+
+        `entry` names a function, handler or timer of the script, `command` one of its commands: it runs behind the top
+        level in the place of the script's own. `config` replaces entries of its plugin block's config.
 
         Raises `NotFound` for an unknown script, and asks for `script:run` on its name; raises `Denied` as well where
         the policy wants a signature that it does not have (code `SIGNATURE_ERROR`), and where the script surely uses a
@@ -278,6 +288,7 @@ class Scripts:
         """
         own = house()
         given: dict[str, Any] = {"parameters": parameters or {}, "context": context or {}}
+        given |= entered(entry, command, config)
         script: Script | None = None
         if source is not None:
             name = inline_name(script_name)
@@ -291,9 +302,39 @@ class Scripts:
         await (admit_inline(own.ctx, text, name) if script is None else admit(own.ctx, script))
         await refuse_what_must_fail(own.ctx, ctx, own.compiler, text, name, patience_s=ctx.settings.look_ahead_s)
         row: dict[str, Any] = await ctx.service("executions").submit(
-            "script", name, given, priority=priority, idempotency_key=idempotency_key, deadline_s=deadline_s
+            "script",
+            name,
+            given,
+            priority=priority,
+            idempotency_key=idempotency_key,
+            deadline_s=deadline_s,
+            parent=parent,
         )
         return row
+
+    @needs("script:check")
+    async def registers(self, ctx: Context, name: str) -> dict[str, Any]:
+        """Return what a script of the library has the hub do while it is resident, without running it.
+
+        `name` and `hash` are the script's; `registers` has its `schedules`, `events`, `conditions` and `entries`.
+        Raises `NotFound`, `Denied` without a signature that the policy wants, and `BadInput` for a source that cannot
+        be compiled, with the first mistake.
+        """
+        own = house()
+        script = await asyncio.to_thread(own.library.find, name)
+        await admit(own.ctx, script)
+        limits = await limits_of(own.ctx, behalf(ctx), script.name)
+        compiled: Compiled = await own.compiler.compile(script.source, script.name, limits)
+        if not compiled.ok:
+            failure = failure_of_source(compiled.diagnostics, script.name)
+            where = f"{script.name}:{failure['line'] or 1}"
+            raise BadInput(f"{where}: {failure['message']}", details={"type": "SyntaxError"}, code=failure["code"])
+        return {"name": script.name, "hash": script.hash, "registers": compiled.registers}
+
+    @needs("signal:read")
+    async def signals(self, ctx: Context) -> dict[str, Any]:
+        """Return the signals that are measured, by name."""
+        return measured()
 
     @needs("metrics:read")
     async def stats(self, ctx: Context) -> dict[str, Any]:

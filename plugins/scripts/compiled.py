@@ -40,7 +40,8 @@ class Compiled(msgspec.Struct, frozen=True):
 
     `capabilities` are those the script can reach, in the spelling of scripts; `certain` are those that every execution
     uses which reaches the end, each with its first place; `contracts` the versions of plugins that it is written for;
-    `meta` is what it declares, its policy among it; `hash` names the source.
+    `registers` is what it has the hub do while it is resident, `meta` what it declares, its policy among it; `hash`
+    names the source.
     """
 
     ok: bool
@@ -50,6 +51,7 @@ class Compiled(msgspec.Struct, frozen=True):
     certain: list[Use] = []
     diagnostics: list[dict[str, Any]] = []
     contracts: list[dict[str, Any]] = []
+    registers: dict[str, Any] = {}
     meta: dict[str, Any] = {}
 
     @property

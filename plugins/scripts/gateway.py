@@ -16,7 +16,7 @@ from aether_lang.host import RISKS
 from aether_lang.stdlib.times import seconds
 from kernel import AetherraError, BadInput, Context, DeadlineExceeded, Denied, Signature
 
-from . import commits, operations, recollection
+from . import commits, operations, recollection, scheduling
 from .faults import RETRYABLE, fault, in_script_words, missing
 from .rights import CAPABILITIES, FREE, right_of
 
@@ -29,16 +29,21 @@ _CLASSES: Final = ("public", "internal", "confidential", "restricted")
 _EXPORTS: Final = frozenset({"net:http", "ai:call", "ui:notify"})
 """What carries data out of the hub."""
 
-_TABLES: Final = {**operations.TABLE, **recollection.TABLE, **commits.TABLE}
+_TABLES: Final = {**operations.TABLE, **recollection.TABLE, **scheduling.TABLE, **commits.TABLE}
+_PLACED: Final = frozenset({"time.interval"})
+"""Operations that are told where in the script they are called."""
+_WAITS: Final = frozenset({"time.sleep", "park.event"})
+"""Operations that wait by design: `timeout_default` is not for them."""
 _SIGNATURES: Final = {name: Signature.of(function, method=True) for name, function in _TABLES.items()}
 
 
 class Request(msgspec.Struct, frozen=True):
-    """A call as the worker sends it; `within` are the seconds until the script gives up."""
+    """A call as the worker sends it; `within` are the seconds until the script gives up, `at` its place in the text."""
 
     op: str
     args: dict[str, Any] = {}
     within: float | None = None
+    at: Any = None
 
 
 class Gateway:
@@ -65,6 +70,7 @@ class Gateway:
             for owner, table in (
                 (operations.Operations(run), operations.TABLE),
                 (recollection.Recollection(), recollection.TABLE),
+                (scheduling.Scheduling(run), scheduling.TABLE),
                 (commits.Commits(run, self._carry, self._permit_call), commits.TABLE),
             )
             for name in table
@@ -106,7 +112,8 @@ class Gateway:
         if target is None:
             raise missing(ctx, operations.SERVICES[request.op.partition(".")[0]], request.op)
         try:
-            arguments = _SIGNATURES[request.op].binder.bind(request.args)
+            placed = {"at": request.at} if request.op in _PLACED else {}
+            arguments = _SIGNATURES[request.op].binder.bind({**request.args, **placed})
         except BadInput as error:
             raise fault("TypeError", f"{request.op}: {error.message}", **error.details) from None
         result = await self._tried(ctx, request, target, arguments)
@@ -130,7 +137,7 @@ class Gateway:
     async def _in_time(self, ctx: Context, request: Request, work: Awaitable[Any]) -> Any:
         default = self._policy.get("timeout_default")
         limits = [] if request.within is None else [max(request.within, 0.0)]
-        if default is not None and request.op != "time.sleep":
+        if default is not None and request.op not in _WAITS:
             limits.append(seconds(default))
         if not limits:
             return await work

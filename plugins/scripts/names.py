@@ -62,6 +62,17 @@ def readable(file: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]", "_", file)[-100:].lstrip(".") or "script"
 
 
+def entered(entry: str | None, command: str | None, config: dict[str, Any] | None) -> dict[str, Any]:
+    """Return what a run's input says of where it begins, without what nobody said."""
+    if entry is not None and command is not None:
+        raise BadInput("a run has one entry: give `entry` or `command`", details={"field": "command"})
+    for field, word in (("entry", entry), ("command", command)):
+        if word is not None and not 0 < len(word) <= LONGEST:
+            raise BadInput(f"{field}: expected 1 to {LONGEST} characters, got {len(word)}", details={"field": field})
+    named = f"command:{command}" if command is not None else entry
+    return {key: value for key, value in {"entry": named, "config": config}.items() if value is not None}
+
+
 def wrong(name: Any, why: str) -> BadInput:
     """Return the refusal of a name."""
     shown = str(name)[:80]

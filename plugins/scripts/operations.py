@@ -7,7 +7,6 @@ the script, so whatever it reaches decides by the rights of both. What no loaded
 from __future__ import annotations
 
 import math
-import os
 import secrets
 import uuid
 from collections.abc import Awaitable, Callable
@@ -19,6 +18,7 @@ import msgspec
 from kernel import AetherraError, Context, iso
 
 from .faults import fault, in_script_words, not_yet, of_function
+from .signals import measured
 
 Named = dict[str, Any]
 _random = SystemRandom()
@@ -114,15 +114,7 @@ class Operations:
 
     async def signal(self, ctx: Context, name: str) -> Any:
         """Load and idleness of the machine; null for a signal that nobody measures."""
-        load = os.getloadavg()[0] / (os.cpu_count() or 1)
-        known: dict[str, Any] = {
-            "load": load,
-            "system_load": load,
-            "idle": load < 0.25,
-            "system_idle": load < 0.25,
-            "busy": load > 0.75,
-        }
-        return known.get(name)
+        return measured().get(name)
 
     # The job's own -----------------------------------------------------------------------------------------------
 
@@ -154,7 +146,7 @@ class Operations:
         """Publish under `user.` unless the script may publish under the name as it stands; tells that it was one."""
         topic = _topic(ctx, event)
         await ctx.require("event:emit", topic)
-        await ctx.publish(topic, {"data": data, **_origin(self.run)})
+        await ctx.publish(topic, {"data": data, **_origin(self.run), "owner": ctx.owner})
         return 1
 
     async def intent(self, ctx: Context, verb: str, target: Any = None, slots: Any = None, text: str = "") -> Named:

@@ -92,13 +92,6 @@ def test_a_deep_tree_is_checked_without_recursion() -> None:
     assert codes("a = 1\n" + "".join(f"{' ' * depth}if a:\n" for depth in range(700)) + " " * 700 + "log a") == []
 
 
-@pytest.mark.parametrize("call", ["manifest()", "setTimeout(() => 1, 5)", "clearTimeout(1)", "retry('x')"])
-def test_functions_that_are_not_there_yet_are_named(call: str) -> None:
-    (found,) = (finding for finding in check(call) if finding.code == "AW190")
-    name = call.partition("(")[0]
-    assert found.message == f"this version reads and checks `{name}()` and does not run it yet"
-
-
 def test_a_function_of_the_script_may_bear_the_name_of_one_that_is_not_there_yet() -> None:
     assert codes("fn retry(x) { return x }\nretry(1)") == []
 

@@ -4,10 +4,8 @@ from typing import Any
 
 import pytest
 
-from aether_lang.checker import check
 from aether_lang.compiled import Compiled
 from aether_lang.compiler import compile_module
-from aether_lang.errors import AetherError
 from aether_lang.host import LoadedModule
 from aether_lang.parser import parse
 from aether_lang.values import ScriptError
@@ -562,23 +560,6 @@ def test_fields_sections_and_variables_of_a_plugin_block_are_names_in_its_functi
         return [limit, other, box.size, runs, self.limit] }
     }"""
     assert result(source) == [5, "limit", 2, 2, 5]
-
-
-@pytest.mark.parametrize(
-    ("text", "what"),
-    [
-        ("workflow brew { steps: [a] }", "`workflow:` blocks"),
-        ("steps:\n  - scan: f()\n    using: g()", "manifests"),
-        ("plugin 'p':\n  trigger:\n    schedule: daily", "plugin templates"),
-        ("manifest()", "`manifest()`"),
-    ],
-)
-def test_a_construct_that_this_version_does_not_run_is_refused_by_name_at_its_place(text: str, what: str) -> None:
-    with pytest.raises(AetherError) as caught:
-        compile_module(parse(text))
-    (found,) = caught.value.diagnostics
-    assert (found.code, found.message) == ("AE190", f"not available yet: {what}")
-    assert "AW190" in [finding.code for finding in check(text)]
 
 
 def test_names_from_a_module_load_it_when_they_are_first_read() -> None:

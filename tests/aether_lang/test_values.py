@@ -51,6 +51,9 @@ class Room:
         if length > 1000:
             raise LimitError("too long")
 
+    def worked(self, size: int) -> None:
+        assert size >= 0
+
 
 @pytest.fixture
 def room() -> Room:

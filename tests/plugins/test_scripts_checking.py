@@ -107,8 +107,9 @@ def test_what_is_no_text_or_too_long_is_a_finding(check: Check, data: bytes, cod
 
 
 def test_what_cannot_be_compiled_is_found_as_the_hub_would(check: Check) -> None:
-    write(later="plugin p {\n  timeout: 5s\n}\n")
-    assert "not available yet" in check("later.aether", status=1)
+    deep = "".join(f"{' ' * level}for n in [1]:\n" for level in range(17)) + " " * 17 + "tea = f() + cups\n"
+    write(deep=f"on_error:\n  - log 1\ncups = 1\nfn f() {{ return 1 }}\n{deep}")
+    assert "AE190" in check("deep.aether", status=1)
 
 
 def test_what_cannot_be_read_or_asked_is_refused(check: Check) -> None:

@@ -324,10 +324,11 @@ async def test_every_other_operation_works_and_says_so_to_whoever_listens(house:
         "handled": 'kept "the pot"',
         "story": "once upon a time there was tea",
     }
-    assert heard.of("user.tea.ready")[0].data == {"data": {"cups": 2}, "job_id": row["id"], "script": row["name"]}
+    origin = {"job_id": row["id"], "script": row["name"], "data_class": "internal"}
+    assert heard.of("user.tea.ready")[0].data == {"data": {"cups": 2}, "owner": "user:ada", **origin}
     assert heard.of("intent.recorded")[0].data["target"] == "the pot"
     told = [{k: v for k, v in event.data.items() if v is not None} for event in heard.of("ui.notified")]
-    same = {"job_id": row["id"], "script": row["name"]}
+    same = origin
     assert told == [
         {"user": "ada@example.org", "content": "ready", **same},
         {"team": "kitchen", "content": "ready", **same},
