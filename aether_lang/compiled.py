@@ -5,7 +5,7 @@ import sys
 from types import CodeType
 from typing import Any, Final
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 """The version of the compiled form; other versions compile anew."""
 PYTHON_TAG: Final = sys.implementation.cache_tag or ""
 

@@ -45,7 +45,8 @@ def compile_module(module: nodes.Module, session: Mapping[str, tuple[bool, bool]
                 code = compile(tree, module.name, "exec", dont_inherit=True, optimize=0)
         except (SyntaxError, RecursionError, MemoryError) as error:
             line = getattr(error, "lineno", None) or 1
-            message = "this nests too deep for the rules on errors around it"
+            rules = " for the rules on errors around it" if compiler._recovers else ", give it a function of its own"
+            message = f"this nests too deep{rules}"
             raise refused(module.source, module.name, line, 1, message, "AE190") from None
         verify_code(code)
         return Compiled.dump(module.name, compiler.meta(code), code)

@@ -17,7 +17,7 @@ from .reach import CAPABILITIES
 from .schedules import ScheduleError, parse_schedule
 from .words import nearest
 
-META_KEYS = ("name", "version", "author", "purpose", "seed", "schedule", "description", "tags")
+META_KEYS = ("name", "version", "author", "purpose", "seed", "schedule", "tz", "description", "tags")
 REQUIRE_KEYS = ("plugins", "capabilities", "agents", "models")
 CONTRACT_KEYS = (
     "id", "version", "input_schema", "output_schema", "deterministic", "side_effects", "timeout", "permissions",
@@ -89,11 +89,11 @@ class DeclarationChecks:
         self._note(code, f"'{entry.key}' is no key of `{what}`", key_span(entry, entry.key), hint)
 
     def _meta(self, node: nodes.Meta, scope: Any, loop: bool) -> None:
+        zones = (plain(entry.value) for entry in node.entries if entry.key == "tz")
+        zone = next((zone for zone in zones if isinstance(zone, str)), "UTC")
         for entry in node.entries:
             if entry.key == "schedule":
-                self._scheduled(entry, "UTC")
-            if entry.key == "schedule":
-                self._no_effect(entry, "`schedule:` of `meta`")
+                self._scheduled(entry, zone)
             elif entry.key not in META_KEYS:
                 self._unknown_key(entry, "meta", META_KEYS)
 

@@ -34,7 +34,7 @@ class Delays:
     def __init__(self, room: Room) -> None:
         """Nothing waits yet."""
         self._room = room
-        self._waiting: list[tuple[float, int, Any]] = []
+        self._waiting: list[tuple[float, int]] = []
         self._open: dict[int, Callable[..., Any]] = {}
         self._last = 0
         self._running = False
@@ -43,13 +43,13 @@ class Delays:
         """The id of a call of f in so many milliseconds, or in a duration given as text."""
         if not is_function(f):
             raise ScriptError("TypeError", f"setTimeout takes a function and milliseconds, not {kind(f)}")
-        after = seconds(ms) if type(ms) is str else seconds(ms or 0) / 1000
+        after = seconds(ms) if type(ms) is str else seconds(0 if ms is None else ms) / 1000
         if not math.isfinite(after):
             raise ScriptError("ValueError", f"setTimeout takes a finite time, not {text(ms)}")
         self._room.check_items(len(self._waiting) + 1)
         self._last += 1
         self._open[self._last] = f
-        heapq.heappush(self._waiting, (self._room.now() + max(after, 0), self._last, self._room.at))
+        heapq.heappush(self._waiting, (self._room.now() + max(after, 0), self._last))
         return self._last
 
     def clear(self, id: Any) -> bool:
@@ -58,24 +58,26 @@ class Delays:
 
     def wait(self, seconds: float) -> None:
         """Waits, and runs what becomes due meanwhile."""
+        depth = self._room.at
         until = self._room.now() + seconds if self._open and not self._running else 0.0
         while not self._running and (due := self._next()) is not None and due <= until:
-            seconds = self._run_next(until)
+            seconds = self._run_next(depth, until)
         self._room.serve("sleep", {"seconds": max(seconds, 0)})
 
     def finish(self) -> None:
         """Runs what is still to come, waiting for each; those that are set meanwhile too."""
+        depth = self._room.at
         while self._next() is not None:
-            self._run_next(0.0)
+            self._run_next(depth, 0.0)
 
     def _next(self) -> float | None:
         while self._waiting and self._waiting[0][1] not in self._open:
             heapq.heappop(self._waiting)
         return self._waiting[0][0] if self._waiting else None
 
-    def _run_next(self, until: float) -> float:
+    def _run_next(self, depth: Any, until: float) -> float:
         """Runs the next one at its time; the seconds that are then left until a moment."""
-        due, id, depth = heapq.heappop(self._waiting)
+        due, id = heapq.heappop(self._waiting)
         f = self._open.pop(id)
         self._running = True
         try:

@@ -85,10 +85,12 @@ def _fired(rt: "Runtime", event: str, data: Any) -> Any:
 
 
 def _with_parameters(rt: "Runtime", function: Any) -> Any:
-    """Calls the entry; its parameters come from the request by name, `parameters` and `context` as a whole."""
+    """Calls the entry; its parameters come from the request by name, `parameters` and `context` as a whole.
+
+    A run for an event has its data in the parameter `event_data`."""
     given = {**rt.parameters, "parameters": rt.parameters, "context": rt.context}
     named = {name: given[name] for name in parameter_names(function) if name in given}
-    before, rt.event_data = rt.event_data, rt.parameters
+    before, rt.event_data = rt.event_data, rt.parameters.get("event_data", rt.parameters)
     try:
         return rt.call_named(rt.budget.depth, function, [], named)
     finally:

@@ -132,6 +132,9 @@ class Manifests:
         if type(value) is nodes.DictExpr:
             pairs = tuple(nodes.Pair(pair.span, pair.key, self._reference(pair.value)) for pair in value.pairs)
             return nodes.DictExpr(value.span, pairs)
+        if type(value) is nodes.ListExpr:
+            parts = (e if isinstance(e, nodes.Spread) else self._reference(e) for e in value.elements)
+            return nodes.ListExpr(value.span, tuple(parts))
         if type(value) is not nodes.Text or value.raw:
             return value
         head, *rest = value.value.split(".")

@@ -97,6 +97,7 @@ def _execute(rt: Runtime, program: Compiled, entry: str | None, job: str) -> tup
         if program.meta["one_transaction"]:
             rt.transactions.begin_job()
         result = enter(rt, unit, unit.run(rt.budget.depth), entry)
+        rt.at = rt.budget.depth
         rt.delays.finish()
         rt.branches.join()
         for ending in rt.endings:

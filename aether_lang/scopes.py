@@ -345,9 +345,10 @@ class Scopes:
         """What is computed at each trigger, in its order; the name of `output` is a field of the block."""
         guard = node.trigger.guard if node.trigger is not None else None
         computed: list[Any] = [guard, node.goal, node.model, *node.constraints, node.feedback and node.feedback.expect]
-        for entry in (*node.retrieve, *node.store):
-            where = entry.key == "filter" and not isinstance(entry.value, nodes.Text)
-            computed.append(self.unfolded(entry, unfolding.filtered) if where else entry.value)
+        computed += [
+            self.unfolded(entry, unfolding.filtered) if entry.key == "filter" else entry.value
+            for entry in (*node.retrieve, *node.store)
+        ]
         for part in computed:
             if part is not None:
                 self._expression(part, block)

@@ -328,7 +328,9 @@ class Statements(Expressions):
         self._do_if(nodes.If(node.span, (nodes.Branch(node.span, node.condition, node.body),), None))
 
     def _do_wait(self, node: nodes.Wait) -> None:
-        self._put(ast.Expr(call("@job:wait", self.expr(node.duration))), node)
+        duration = ast.List([self.expr(node.duration)], ast.Load())
+        waited = call("@call_library", load("@d"), const("wait"), duration, ast.Dict([], []))
+        self._put(ast.Expr(waited), node)
 
     def _do_awaitvalues(self, node: nodes.AwaitValues) -> None:
         for value in self.operands(*node.values):

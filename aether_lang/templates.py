@@ -33,7 +33,7 @@ def template(
     ai = _inside(given.get("ai"), ("goal", "model", "constraints", "output"))
     return nodes.Template(
         trigger=_trigger(given.get("trigger")),
-        retrieve=_parts(memory.get("retrieve"), ("from", "limit", "filter")),
+        retrieve=_conditions(_parts(memory.get("retrieve"), ("from", "limit", "filter"))),
         store=_parts(memory.get("store"), ("into",)),
         goal=as_data(ai["goal"]) if "goal" in ai else None,
         model=as_data(ai["model"]) if "model" in ai else None,
@@ -69,6 +69,14 @@ def _parts(entry: nodes.Entry | None, keys: tuple[str, ...]) -> tuple[nodes.Entr
     if entry is not None and entry.body is None:
         raise _problem(f"`{entry.key}` takes deeper lines", entry.span, tuple(f"{key}:" for key in keys))
     return tuple(settled(part) for part in _inside(entry, keys).values())
+
+
+def _conditions(parts: tuple[nodes.Entry, ...]) -> tuple[nodes.Entry, ...]:
+    """The parts of `retrieve`, whose filter is a condition on an entry."""
+    for part in parts:
+        if part.key == "filter" and type(part.value) in (nodes.Text, nodes.ListExpr, nodes.DictExpr):
+            raise _problem("`filter` takes a condition on an entry", part.span, ('filter: tag == "x"',))
+    return parts
 
 
 def _trigger(entry: nodes.Entry | None) -> nodes.Trigger | None:

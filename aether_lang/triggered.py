@@ -34,24 +34,23 @@ class Room(Protocol):
     def now(self) -> float:
         """Seconds since 1970."""
 
+    def spend(self, steps: int) -> None:
+        """Charges steps at once."""
+
 
 def retrieve(rt: Room, source: Any, limit: Any, filter: Any) -> list[Any]:
     """The entries of the collection `source`, or when it is empty those with that tag, or without a source all, newest
-    first and at most `limit` of them, 20 without one. `filter` is a function of the entry, or words to look for."""
+    first and at most `limit` of them, 20 without one; archived ones are left out. `filter` is a function of the entry.
+    """
     if limit is not None and (type(limit) is not int or not 0 < limit <= MOST_FILTERED):
         raise ScriptError("ValueError", f"`limit` of `retrieve` is a whole number from 1 to {MOST_FILTERED}")
     most = MOST_RECALLED if limit is None else limit
-    if type(filter) is str:
-        words: dict[str, Any] = {"query": filter, "limit": most}
-        return _entries(rt.serve("recall", words if source is None else {**words, "tag": text(source)}))
-    asked = most if filter is None else MOST_FILTERED
-    if source is None or source == "memory":
-        found = rt.serve("recall", {"limit": asked})
-    elif rt.call_function("memory.has", [text(source)], {}):
-        newest = {"collection": text(source), "sort_by": "created_at", "sort_order": "desc", "limit": asked}
-        found = rt.call_function("search_memory", [newest], {})
-    else:
-        found = rt.call_function("recall_tagged", [text(source)], {"limit": asked})
+    criteria: dict[str, Any] = {"archived": False, "sort_by": "created_at", "sort_order": "desc"}
+    criteria["limit"] = most if filter is None else MOST_FILTERED
+    if source is not None and source != "memory":
+        held = rt.call_function("memory.has", [text(source)], {})
+        criteria |= {"collection": text(source)} if held else {"tags_include": [text(source)]}
+    found = rt.call_function("search_memory", [criteria], {})
     if filter is None:
         return _entries(found)[:most]
     holds = rt.callback(filter, 1)
@@ -93,6 +92,7 @@ def answered(rt: Room, expected: Any) -> bool:
     event, who, span = match.groups()
     until = rt.now() + seconds(span)
     while (left := until - rt.now()) > 0:
+        rt.spend(1)
         try:
             data = rt.serve("park_event", {"name": event, "seconds": left})
         except ScriptError as error:

@@ -144,10 +144,14 @@ def library_functions() -> str:
 def host_functions() -> str:
     """What the hub does for a script: the right it asks for, and what is not there in this version."""
     operations = importlib.import_module("plugins.scripts.operations")
-    recollection = importlib.import_module("plugins.scripts.recollection")
+    parts = [
+        operations,
+        *(importlib.import_module(f"plugins.scripts.{name}") for name in ("recollection", "scheduling")),
+    ]
+    served_by = {operation: function for part in parts for operation, function in part.TABLE.items()}
 
     def served(operation: str) -> str:
-        function = operations.TABLE.get(operation) or recollection.TABLE.get(operation)
+        function = served_by.get(operation)
         if function is not None:
             return (inspect.getdoc(function) or "").splitlines()[0]
         return f"not in this version: it needs the service `{operations.SERVICES[operation.partition('.')[0]]}`"

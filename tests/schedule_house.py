@@ -94,6 +94,22 @@ class ScheduleHouse:
         executions = self.kernel.context(caller).service("executions")
         return list(reversed((await executions.list(limit=500))["executions"]))
 
+    async def jobs_once(self, count: int) -> list[dict[str, Any]]:
+        """Return all jobs once there are so many: what reads in threads, the clock does not wait for."""
+        for _ in range(1_000):
+            await self.clock.settle()
+            if len(found := await self.jobs()) >= count:
+                return found
+        return found
+
+    async def fired(self, id: str) -> None:
+        """Return when a schedule has run, or has surely had the time to."""
+        for _ in range(1_000):
+            await self.clock.settle()
+            if (await self.schedules().get(id))["runs"]:
+                return
+            await self.jobs()  # a read in a thread, as the one that is waited for
+
     async def end(self, job: Mapping[str, Any], how: str = "completed") -> None:
         """Let a run that is held end."""
         executions = self.kernel.context(Caller("core:test")).service("executions")

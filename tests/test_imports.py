@@ -15,7 +15,7 @@ import kernel
 
 ROOT = Path(__file__).resolve().parent.parent
 PLUGINS = sorted(path.parent for path in (ROOT / "plugins").glob("*/__init__.py"))
-LANGUAGE_MAY = {"scripts", "agents", "memory"}
+LANGUAGE_MAY = {"scripts", "agents", "memory", "schedules"}
 """Plugins that are about scripts, or share rules with them, and may import the language."""
 
 

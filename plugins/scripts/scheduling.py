@@ -9,7 +9,7 @@ from typing import Any, Final
 from aether_lang.stdlib.times import seconds as span
 from kernel import Context, DeadlineExceeded, matcher
 
-from .faults import fault, not_yet
+from .faults import fault, missing, not_yet
 from .names import INLINE
 from .operations import RunView
 
@@ -42,6 +42,7 @@ class Scheduling:
 
     async def register(self, ctx: Context, owner: str | None, schedule: str | float, tz: str = "UTC") -> str:
         """Run an entry of the script on a schedule, or what it runs without one; the schedule's id."""
+        _there(ctx, "a schedule of the script itself")
         if self.run.name.startswith(f"{INLINE}/"):
             raise fault(
                 "ValueError", "a source that came with a request cannot be scheduled: put it into a script folder"
@@ -51,6 +52,7 @@ class Scheduling:
 
     async def interval(self, ctx: Context, n: int | float | str, unit: str | None = None, at: Any = None) -> bool:
         """True at most once in each interval, for the user and the place of the call."""
+        _there(ctx, "time.interval")
         place = ":".join(str(part) for part in at[:3]) if isinstance(at, list | tuple) else ""
         return bool(await ctx.service("schedules").interval(f"{self.run.name} {place}", _seconds(n, unit)))
 
@@ -77,6 +79,11 @@ class Scheduling:
             "await approval (there is no list of open questions yet, and no way to answer one)",
             'emit an event that asks, and `await event "approved"` for the answer',
         )
+
+
+def _there(ctx: Context, what: str) -> None:
+    if "schedules" not in ctx.table.services:
+        raise missing(ctx, "schedules", what)
 
 
 def _topics(name: str) -> tuple[str, ...]:

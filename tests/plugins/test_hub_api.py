@@ -78,6 +78,9 @@ class Scripts:
         source: str | None,
         priority: int | str,
         deadline_s: float | None,
+        entry: str | None = None,
+        command: str | None = None,
+        config: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         return ROW
 

@@ -324,11 +324,12 @@ async def test_every_other_operation_works_and_says_so_to_whoever_listens(house:
         "handled": 'kept "the pot"',
         "story": "once upon a time there was tea",
     }
-    origin = {"job_id": row["id"], "script": row["name"], "data_class": "internal"}
-    assert heard.of("user.tea.ready")[0].data == {"data": {"cups": 2}, "owner": "user:ada", **origin}
+    emitted = heard.of("user.tea.ready")[0].data
+    told_by = {"owner": row["owner"], "job_id": row["id"], "script": row["name"], "data_class": "internal"}
+    assert emitted == {"data": {"cups": 2}, **told_by}
     assert heard.of("intent.recorded")[0].data["target"] == "the pot"
     told = [{k: v for k, v in event.data.items() if v is not None} for event in heard.of("ui.notified")]
-    same = origin
+    same = {"job_id": row["id"], "script": row["name"], "data_class": "internal"}
     assert told == [
         {"user": "ada@example.org", "content": "ready", **same},
         {"team": "kitchen", "content": "ready", **same},
@@ -366,7 +367,8 @@ async def test_the_tests_above_reach_every_operation_there_is(house: ScriptHouse
 
 
 async def test_every_operation_of_the_language_is_served_or_names_the_service_that_would(scripts: ModuleType) -> None:
-    tables = {*scripts.operations.TABLE, *scripts.recollection.TABLE, *scripts.commits.TABLE}
+    tables = {*scripts.operations.TABLE, *scripts.recollection.TABLE, *scripts.scheduling.TABLE}
+    tables |= {*scripts.commits.TABLE}
     rows = [*host.FUNCTIONS.values(), *host.BEHIND_THE_LANGUAGE.values()]
     unserved = {row.operation for row in rows} - tables
     assert unserved == {
