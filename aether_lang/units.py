@@ -63,7 +63,11 @@ class Unit:
         namespace = self.namespace()
         self.rt.namespaces.append(namespace)
         exec(self.compiled.code, namespace)  # noqa: S102  verified code, no builtins
-        return namespace["@main"](depth)
+        return self.main(namespace)(depth)
+
+    def main(self, namespace: dict[str, Any]) -> Callable[[Any], Any]:
+        """The top level as a function, once the code has run."""
+        return namespace["@main"]  # type: ignore[no-any-return]
 
     def namespace(self) -> dict[str, Any]:
         """The globals of the generated code: no builtins, and only the names it uses."""
