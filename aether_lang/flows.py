@@ -58,7 +58,6 @@ class Flows(Blocks):
             def body() -> None:
                 value = self.kept(self._step_value(step, done.value))
                 if isinstance(done, nodes.Assign):
-                    self._check_const(done)
                     self.assign_to(done.target, value, step)
                 self._put(ast.Return(value), step)
 

@@ -79,14 +79,15 @@ class Statements(Expressions):
         elif node.value is None:
             self.assign_to(node.target, const(None), node)
         elif isinstance(node.target, nodes.Name):
-            self._check_const(node)
+            if node.declare is None:
+                self._check_const(node.target, node)
             self.into(node.value, lambda: self._target_sink(node.target))
         else:
             self.assign_to(node.target, None, node, node.value)
 
-    def _check_const(self, node: nodes.Assign) -> None:
-        binding = self.scopes.names[id(node.target)] if isinstance(node.target, nodes.Name) else None
-        if binding is not None and binding.const and node.declare is None:
+    def _check_const(self, target: nodes.Expr, node: nodes.Node) -> None:
+        binding = self.scopes.names.get(id(target)) if isinstance(target, nodes.Name) else None
+        if binding is not None and binding.const:
             self._put(ast.Expr(call("@constant", const(binding.name))), node)
 
     def _target_sink(self, target: Any) -> Sink:
@@ -100,7 +101,7 @@ class Statements(Expressions):
         assert node.value is not None
         combined = nodes.Binary(node.span, node.op[0], node.target, node.value)  # type: ignore[arg-type]
         if isinstance(node.target, nodes.Name):
-            self._check_const(node)
+            self._check_const(node.target, node)
             self._keep(combined)
             self.into(combined, lambda: self._target_sink(node.target))
             return
@@ -136,6 +137,7 @@ class Statements(Expressions):
         """Assigns a value that is there, or that of the node `source`, evaluated after the target's own parts."""
         if isinstance(target, nodes.Name):
             assert value is not None
+            self._check_const(target, node)
             self._put(self._target_sink(target)(value), node)
             return
         if value is not None:
@@ -147,6 +149,7 @@ class Statements(Expressions):
         one = nodes.Number(node.span, 1, "1")
         step = nodes.Binary(node.span, "+" if node.op == "++" else "-", node.target, one)
         self._keep(step)
+        self._check_const(node.target, node)
         if isinstance(node.target, nodes.Name):
             binding = self.scopes.names[id(node.target)]
             assert binding is not None
