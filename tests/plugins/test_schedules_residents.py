@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from script_house import BUNDLED, ScriptHouse, script_house
 
-from kernel import BadInput, Caller, Conflict
+from kernel import BadInput, Caller, Conflict, Denied
 from kernel.testing import Recording
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -35,6 +35,7 @@ SCRIPTS = {
     "own.aether": 'on event "tick":\n  remember("tick") as "tick"\nemit("tick", {})\n',
     "busy.aether": 'when load >= 0:\n  remember("looked") as "busy"\n',
     "plain.aether": "return 1",
+    "barred.aether": "every 1 hour:\n  return 1\n",
     "self.aether": (
         'fn sweep() { return "swept" }\n'
         'schedule_recurring_task("sweep", 5, "minutes")\nschedule_recurring_task("sweep", 10, "minutes")\n'
@@ -42,6 +43,7 @@ SCRIPTS = {
     ),
 }
 POLICY = 'version = 1\n[capabilities.allow]\n"script:self.aether" = ["schedule:write:own"]\n'
+POLICY += '[capabilities.deny]\n"role:user" = ["script:run:barred.aether"]\n'
 SETTINGS = {"chain": 3, "event_queue": 2, "events_per_minute": 3, "signals_s": 0.05}
 
 
@@ -167,6 +169,12 @@ async def test_a_condition_is_looked_at_when_it_becomes_true_and_not_again(ada: 
 async def test_a_script_that_registers_nothing_cannot_be_resident(ada: Guest) -> None:
     with pytest.raises(BadInput, match="registers nothing"):
         await ada.schedules.install("plain")
+
+
+async def test_nobody_schedules_a_script_that_he_may_not_run(ada: Guest) -> None:
+    for asked in (ada.schedules.install("barred"), ada.schedules.create("barred", "daily")):
+        with pytest.raises(Denied, match=r"script:run:barred\.aether"):
+            await asked
 
 
 async def test_a_changed_script_is_read_anew_and_one_that_is_gone_rests_until_it_is_back(ada: Guest) -> None:
