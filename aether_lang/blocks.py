@@ -1,7 +1,7 @@
 """The part of the compiler that makes intent blocks: require, parallel, transaction, on_error, contracts (12)."""
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from . import nodes
@@ -19,9 +19,9 @@ _UNGUARDED: Final = (
 class Blocks(Declarations):
     """Adds intent blocks to declarations."""
 
-    def __init__(self, module: nodes.Module) -> None:
+    def __init__(self, module: nodes.Module, session: Mapping[str, tuple[bool, bool]] | None = None) -> None:
         """Looks for rules on errors, which count before their line."""
-        super().__init__(module)
+        super().__init__(module, session)
         self._layered = False
         self._recovers = any(isinstance(node, nodes.OnError) for node in module.body) or any(
             entry.key == "on_error" and plain(entry.value) == "continue"

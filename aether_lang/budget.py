@@ -94,6 +94,14 @@ class Budget:
         for wake in self.wakers:
             wake()
 
+    def renew(self) -> None:
+        """Begins anew: steps and times count from here, and what ended the run before is over."""
+        self.halted = None
+        self._cancelled.clear()
+        self._steps_left = int(self.values["steps"])
+        self._started, self._active, self._parked = self._clock(), 0.0, 0.0
+        self._here.seen = time.thread_time()
+
     def parked(self, seconds: float) -> None:
         """Time that does not count as wall time."""
         self._parked += seconds

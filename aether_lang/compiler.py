@@ -11,13 +11,14 @@ ever made, and `verifier` looks at the result before anyone may run it.
 import ast
 import sys
 import warnings
+from collections.abc import Mapping
 from types import CodeType
 from typing import Any, Final
 
 from . import nodes
 from .compiled import Compiled
 from .errors import refused
-from .expressions import call, const, load, locate
+from .expressions import assign, call, const, load, locate
 from .flows import Flows
 from .scopes import Binding
 from .verifier import verify_code, verify_tree
@@ -26,15 +27,16 @@ DEEPEST: Final = 20_000
 """Python frames the compiler may need for a tree as deep as the language allows."""
 
 
-def compile_module(module: nodes.Module) -> bytes:
-    """The compiled form of a checked module, for `program.run` and the cache of the hub.
+def compile_module(module: nodes.Module, session: Mapping[str, tuple[bool, bool]] | None = None) -> bytes:
+    """The compiled form of a checked module, for `program.run` and the cache of the hub. With a `session` it is an
+    entry for `session.Session`, which has the names that entries before it have bound.
 
     AetherError where Python itself refuses the nesting: rules on errors add two blocks around a statement.
     """
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(max(before, DEEPEST))
     try:
-        compiler = Compiler(module)
+        compiler = Compiler(module, session)
         tree = ast.fix_missing_locations(compiler.build())
         verify_tree(tree)
         try:
@@ -55,9 +57,10 @@ def compile_module(module: nodes.Module) -> bytes:
 class Compiler(Flows):
     """Makes the `ast` of one module."""
 
-    def __init__(self, module: nodes.Module) -> None:
+    def __init__(self, module: nodes.Module, session: Mapping[str, tuple[bool, bool]] | None = None) -> None:
         """Resolves the names of the module."""
-        super().__init__(module)
+        super().__init__(module, session)
+        self._is_entry = session is not None
         self._exports: list[str] = []
 
     def build(self) -> ast.Module:
@@ -72,9 +75,18 @@ class Compiler(Flows):
             self._top(statement)
         self._end_of_flows()
         arguments = ast.arguments([], [ast.arg("@d")], None, [], [], None, [])
-        main = ast.FunctionDef("@main", arguments, self.frame.out or [ast.Pass()], [], None)
+        body = self._as_entry(arguments) if self._is_entry else self.frame.out
+        main = ast.FunctionDef("@main", arguments, body or [ast.Pass()], [], None)
         locate(main, span)
         return ast.Module([main], [])
+
+    def _as_entry(self, arguments: ast.arguments) -> list[ast.stmt]:
+        """The code as a function of its own, inside one that has the names of the session as its variables."""
+        shared = sorted(self.scopes.main.assigned)
+        body: list[ast.stmt] = [ast.Nonlocal(shared)] if shared else []
+        around: list[ast.stmt] = [assign(b.py, const(None)) for b in self.scopes.session.values()]
+        entry = ast.FunctionDef("@entry", arguments, [*body, *self.frame.out] or [ast.Pass()], [], None)
+        return [*around, entry, ast.Return(load("@entry"))]
 
     def meta(self, code: CodeType) -> dict[str, Any]:
         """What the runtime and the hub need to know beside the code."""
@@ -91,9 +103,15 @@ class Compiler(Flows):
             "flags": self._flags,
             "policy": self._policy,
             **self._blocks_meta(),
+            **({"session": self._names()} if self._is_entry else {}),
             **self._flows_meta(),
             "one_plugin": len(body) == 1 and isinstance(body[0], nodes.Plugin),
         }
+
+    def _names(self) -> dict[str, tuple[bool, bool]]:
+        """The names that the next entry finds: whether each is a constant, and whether it holds a future."""
+        every = {**self.scopes.session, **self.scopes.main.root.bindings}
+        return {name: (binding.const, binding.lazy) for name, binding in every.items()}
 
     def _members(self) -> None:
         """Tells the runtime how to read the names of the module."""

@@ -1,6 +1,7 @@
 """The part of the compiler that makes declarations: plugins, handlers, sections, goals, header lines."""
 
 import ast
+from collections.abc import Mapping
 from typing import Any
 
 from . import nodes
@@ -12,9 +13,9 @@ from .phrases import Phrases
 class Declarations(Phrases):
     """Adds declarations to phrases and statements."""
 
-    def __init__(self, module: nodes.Module) -> None:
+    def __init__(self, module: nodes.Module, session: Mapping[str, tuple[bool, bool]] | None = None) -> None:
         """Resolves the names of the module."""
-        super().__init__(module)
+        super().__init__(module, session)
         self._plugins: list[dict[str, Any]] = []
         self._flags: dict[str, Any] = {}
         self._policy: dict[str, Any] = {}

@@ -5,7 +5,7 @@ again through the helpers, which know null and text. Everything else is evaluate
 """
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
@@ -113,11 +113,11 @@ class Frame:
 class Expressions:
     """The half of the compiler that makes values; `Compiler` adds statements and declarations."""
 
-    def __init__(self, module: nodes.Module) -> None:
-        """Resolves the names of the module."""
+    def __init__(self, module: nodes.Module, session: Mapping[str, tuple[bool, bool]] | None = None) -> None:
+        """Resolves the names of the module, those of a `session` among them."""
         self.module = module
-        self.scopes = Scopes(module)
-        self.frame = Frame(self.scopes.main, set())
+        self.scopes = Scopes(module, session)
+        self.frame = Frame(self.scopes.main, set(self.scopes.session.values()))
         self.unit = ""
 
     # ------------------------------------------------------------ output

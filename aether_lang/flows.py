@@ -1,6 +1,7 @@
 """The part of the compiler that makes steps: workflows, manifests and templates (12.4, 14.2, 14.3)."""
 
 import ast
+from collections.abc import Mapping
 from typing import Any
 
 from . import nodes, unfolding
@@ -15,9 +16,9 @@ class Flows(Blocks):
 
     # ------------------------------------------------------------ workflows
 
-    def __init__(self, module: nodes.Module) -> None:
+    def __init__(self, module: nodes.Module, session: Mapping[str, tuple[bool, bool]] | None = None) -> None:
         """No workflow has a value yet."""
-        super().__init__(module)
+        super().__init__(module, session)
         self._bodies: set[int] = set()
         self._last_value: str | None = None
 

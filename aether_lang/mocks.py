@@ -26,8 +26,6 @@ MOST_MB: Final = 64
 CALLS: Final = {"host_calls": 10_000, "ai_calls": 50}
 """Bounds of the calls, as shipped; those of class free do not count."""
 
-_READING: Final = ("free", "read")
-
 
 class Effect(msgspec.Struct, frozen=True):
     """A call of the host: what it was, where it stands in the script, and what it would have done.
@@ -41,6 +39,11 @@ class Effect(msgspec.Struct, frozen=True):
     line: int
     would: str
     effect: str
+
+    @property
+    def matters(self) -> bool:
+        """True for a call that would change something, tell somebody or cost something."""
+        return self.effect not in ("free", "read") or self.capability == "ai.call"
 
 
 class Mocks(Layer):
@@ -56,15 +59,17 @@ class Mocks(Layer):
         contracts: Sequence[Mapping[str, Any]] = (),
         limits: Mapping[str, Any] | None = None,
         source: str | None = None,
+        noted: Callable[[Effect], None] = lambda _: None,
     ) -> None:
         """`reads`: the host beneath answers reads too, so memory, goals and plugins are seen as they are. `contracts`
         are those of the script. `limits` may have other values for `host_calls` and `ai_calls`. `source` is who writes
-        to memory."""
+        to memory; `noted` is told of each call that is kept."""
         super().__init__(base)
         self.overlaps = False
         self.calls: list[Effect] = []
         self.files: dict[str, str] = {}
         self._reads = reads
+        self._noted = noted
         self._contracts = {str(contract.get("id")): contract for contract in contracts}
         self._most = {name: int((limits or {}).get(name, most)) for name, most in CALLS.items()}
         self._used = dict.fromkeys(CALLS, 0)
@@ -80,7 +85,7 @@ class Mocks(Layer):
     @property
     def effects(self) -> list[Effect]:
         """The calls that would have had an effect or cost something, in order."""
-        return [call for call in self.calls if call.effect not in _READING or call.capability == "ai.call"]
+        return [call for call in self.calls if call.matters]
 
     def _now(self) -> float:
         return float(self.base.call("time.read", "time.now", {}, self._place))
@@ -122,7 +127,9 @@ class Mocks(Layer):
                 raise limit_error(name, self._most[name], "the script made too many calls")
             self._used[name] += 1
         would = described(operation, args)
-        self.calls.append(Effect(operation, capability, copied(args), self._place[1], would, effect))
+        call = Effect(operation, capability, copied(args), self._place[1], would, effect)
+        self.calls.append(call)
+        self._noted(call)
 
     def _warn(self, message: str) -> None:
         """Once for each message."""

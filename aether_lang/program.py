@@ -2,7 +2,8 @@
 
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final, Literal
 
 import msgspec
@@ -63,10 +64,17 @@ def run(
     budget.tighten(_tightened(policy))
     rt = Runtime(host, budget, parameters=parameters, context=context, config=config, policy=policy, name=program.name)
     rt.contracts = Contracts(rt, program.meta["contracts"])
+    with room_for_calls(budget):
+        return ended(rt, *_execute(rt, program, entry, job))
+
+
+@contextmanager
+def room_for_calls(budget: Budget) -> Iterator[None]:
+    """Inside, Python's own limit of nested calls is not met before the budget's `depth`."""
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(max(before, _depth() + int(budget.values["depth"]) * _FRAMES_PER_CALL + _FRAMES_OF_OURS))
     try:
-        return _ended(rt, *_execute(rt, program, entry, job))
+        yield
     finally:
         sys.setrecursionlimit(before)
 
@@ -149,7 +157,8 @@ def _tightened(policy: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in limits.items() if value is not None}
 
 
-def _ended(rt: Runtime, result: Any, failure: BaseException | None) -> Outcome:
+def ended(rt: Runtime, result: Any, failure: BaseException | None) -> Outcome:
+    """The outcome of a run: its result, or the record of what ended it."""
     steps, private = rt.budget.steps_used, None
     registered = (sorted(rt.handlers), sorted(rt.commands), [schedule for schedule, _ in rt.timers])
     if failure is None:

@@ -4,7 +4,7 @@ One walk gives every `Name` node its `Binding` or none, tells which bindings clo
 that is only ever assigned numbers needs no guard around its arithmetic.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Literal, TypeAlias
 
 from . import nodes, unfolding
@@ -88,8 +88,9 @@ class FunctionScope:
 class Scopes:
     """The result of the walk over one module."""
 
-    def __init__(self, module: nodes.Module) -> None:
-        """Walks the whole module."""
+    def __init__(self, module: nodes.Module, session: Mapping[str, tuple[bool, bool]] | None = None) -> None:
+        """Walks the whole module. `session` has the names that entries before this one have bound: whether each is a
+        constant, and whether it holds a future. They are variables of a function around the module."""
         self.names: dict[int, Binding | None] = {}
         self.functions: dict[int, FunctionScope] = {}
         self.blocks: dict[int, BlockScope] = {}
@@ -103,7 +104,17 @@ class Scopes:
         self._members: dict[str, list[Binding]] = {}
         self.made: dict[int, Any] = {}
         self.of_module: list[Binding] = []
-        self.main = FunctionScope(module, None)
+        around = FunctionScope(module, None)
+        self.session: dict[str, Binding] = {}
+        self.main = around
+        for name, (const, lazy) in (session or {}).items():
+            binding = self._bind(name, around.root)
+            binding.const, binding.lazy = const, lazy
+            binding.values.append("any")
+            self._sure.add(binding)
+            self.session[name] = binding
+        if session is not None:
+            self.main = FunctionScope(module, around.root)
         self.functions[id(module)] = self.main
         results = self._look_over(module)
         self._prescan(module.body, self.main.root)
@@ -114,6 +125,8 @@ class Scopes:
     # ------------------------------------------------------------ bindings
 
     def _bind(self, name: str, block: BlockScope, active: bool = True) -> Binding:
+        if name in self.session and block is self.main.root:
+            return self._bind_anew(self.session[name], block, active)
         count = self._used.get(name, 0)
         self._used[name] = count + 1
         binding = Binding(name, f"v_{name}" if count == 0 else f"v_{name}@{count}", block.function)
@@ -121,6 +134,15 @@ class Scopes:
         if active:
             block.active.add(name)
         self._bindings.append(binding)
+        return binding
+
+    def _bind_anew(self, binding: Binding, block: BlockScope, active: bool) -> Binding:
+        """A name of the session that the module declares again stays the same variable for all who know it."""
+        binding.captured = True
+        self.main.assigned[binding.py] = binding
+        block.bindings[binding.name] = binding
+        if active:
+            block.active.add(binding.name)
         return binding
 
     def find(self, name: str, block: BlockScope | None) -> Binding | None:
@@ -258,6 +280,8 @@ class Scopes:
 
     def _function(self, node: Any, outer: BlockScope, params: tuple[nodes.Param, ...], body: nodes.Block) -> None:
         sure = set(self._sure)
+        if isinstance(node, nodes.Function | nodes.Handler):
+            self._sure = set()  # it may be called before anything around it is assigned
         root = self._open(node, outer, params)
         self._prescan(body.body, root)
         self._statements(body.body, root)

@@ -15,7 +15,7 @@ import msgspec
 
 from kernel import BadInput, Context, Plugin, Pool, ServiceUnavailable, needs
 
-from . import checking, commands, explaining, formatting, signing
+from . import checking, commands, explaining, formatting, repl, signing, trials
 from .agreement import disagreements
 from .compiled import Compiled, Compiler, compile_program, fingerprint, run_program
 from .examination import look
@@ -429,5 +429,5 @@ def import_state(version: str, state: dict[str, Any]) -> None:
     state["taken"] = True
 
 
-for verbs in (commands, checking, explaining, formatting, signing):
+for verbs in (commands, checking, explaining, formatting, repl, signing, trials):
     verbs.add(scripts)

@@ -11,7 +11,9 @@ import msgspec
 import aether_lang
 from kernel import BadInput, Plugin, Terminal
 
+from .local import run_locally
 from .names import readable
+from .rehearsal import rehearse
 
 STYLES = {"completed": "green", "failed": "red", "cancelled": "yellow", "running": "cyan", "pending": "dim"}
 
@@ -31,12 +33,29 @@ async def run(
     priority: str = "normal",
     entry: str = "",
     command: str = "",
+    local: bool = False,
+    dry_run: bool = False,
+    seed: int | None = None,
+    record: str = "",
+    replay: str = "",
+    as_: str = "user:local",
 ) -> int | None:
     """Run a script: a file, whose text is sent, or a name of the hub's library.
 
     --param k=v gives it a parameter (JSON where it is JSON, else text); --watch shows its log and result as they come.
     --entry runs a function or handler of the script behind its top level, --command one of its commands.
+
+    --local runs it here, without a hub: its effects go to mocks, its log to the standard error. --seed N makes chance
+    repeatable; --record FILE keeps what the mocks answered, --replay FILE answers from there.
+    --dry-run runs it on mocks too and lists every call in order with what the policy says of it for --as; the exit
+    status is 1 when one is refused.
     """
+    if local or dry_run:
+        return await _here(
+            terminal, script, param or {}, entry or command, seed, record, replay, principal=as_ if dry_run else ""
+        )
+    if seed is not None or record or replay:
+        raise BadInput("--seed, --record and --replay belong to --local; a script in the hub says `policy: seed: N`")
     asked: dict[str, Any] = {"parameters": param or {}, "priority": priority}
     asked |= {key: word for key, word in (("entry", entry), ("command", command)) if word}
     asked |= await asyncio.to_thread(_named, script)
@@ -51,6 +70,27 @@ async def run(
     ended = await terminal.request("GET", f"/api/jobs/{job['job_id']}")
     _show_end(terminal, ended)
     return 0 if ended["status"] == "completed" else 1
+
+
+async def _here(
+    terminal: Terminal,
+    script: str,
+    parameters: dict[str, Any],
+    entry: str,
+    seed: int | None,
+    record: str,
+    replay: str,
+    *,
+    principal: str,
+) -> int:
+    """Run without a hub; with a principal, only to see what the run would do."""
+    if not principal:
+        return await run_locally(
+            terminal, script, parameters=parameters, entry=entry, seed=seed, record=record, replay=replay
+        )
+    if record or replay:
+        raise BadInput("--record and --replay belong to --local")
+    return await rehearse(terminal, script, parameters=parameters, entry=entry, seed=seed, principal=principal)
 
 
 async def jobs(terminal: Terminal, status: str = "", limit: int = 20) -> None:

@@ -217,6 +217,9 @@ class Room:
     def spend(self, steps: int) -> None:
         pass
 
+    def worked(self, size: int) -> None:
+        pass
+
 
 NUMBERS = st.integers(-5, 5)
 LEAVES = st.one_of(
