@@ -184,6 +184,7 @@ async def test_a_submit_that_was_not_noted_is_found_again_and_not_doubled(tmp_pa
         home = tmp_path / str(wait_s)
         async with schedule_house(home, clock) as house:
             made = await house.schedules().create("tidy", "monthly on 1 at 00:00")
+            await clock.settle()
             clock.jump_wall(at(made["next_due"].removesuffix("Z")) + 1 - clock.now())
             context = house.kernel.context(Caller("user:ada"))
             parent = f"schedule:{made['id']}:{made['next_due']}"
@@ -195,6 +196,7 @@ async def test_a_submit_that_was_not_noted_is_found_again_and_not_doubled(tmp_pa
             await context.service("executions").submit(
                 "script", "tidy.aether", given, idempotency_key=parent, parent=parent
             )
+            assert (await house.schedules().get(made["id"]))["runs"] == 0
         clock.jump_wall(wait_s)
         async with schedule_house(home, clock) as house:
             await house.fired(made["id"])
