@@ -57,10 +57,11 @@ class Delays:
         return type(id) is int and self._open.pop(id, None) is not None
 
     def wait(self, seconds: float) -> None:
-        """Waits, and runs what becomes due meanwhile."""
+        """Waits, and runs what becomes due meanwhile; what waits in one of them, waits alone."""
         depth = self._room.at
-        until = self._room.now() + seconds if self._open and not self._running else 0.0
-        while not self._running and (due := self._next()) is not None and due <= until:
+        waits_alone = self._running or self._next() is None
+        until = 0.0 if waits_alone else self._room.now() + seconds
+        while not waits_alone and (due := self._next()) is not None and due <= until:
             seconds = self._run_next(depth, until)
         self._room.serve("sleep", {"seconds": max(seconds, 0)})
 

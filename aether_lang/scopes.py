@@ -280,6 +280,8 @@ class Scopes:
 
     def _function(self, node: Any, outer: BlockScope, params: tuple[nodes.Param, ...], body: nodes.Block) -> None:
         sure = set(self._sure)
+        if isinstance(node, nodes.Function | nodes.Handler):
+            self._sure = set()  # it may be called before anything around it is assigned
         root = self._open(node, outer, params)
         self._prescan(body.body, root)
         self._statements(body.body, root)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from . import jobs, stdlib, steps, verbs
 from .compiled import Compiled
+from .host import BEHIND_THE_LANGUAGE
 from .stdlib.lists import bounds, span
 from .stdlib.numbers import formatted
 from .stdlib.times import seconds
@@ -134,13 +135,15 @@ class Unit:
         if type(state) is not dict:
             raise ScriptError("TypeError", f"state must be a dict, not {kind(state)}")
         key = name if self.is_main else f"{self.path}#{name}"
-        kept = self.rt.serve("state_load", {"plugin": key})
+        here = (self.compiled.name, 0, 0, "")  # the block's own limits are for its code, not for keeping its state
+        load, save = BEHIND_THE_LANGUAGE["state_load"], BEHIND_THE_LANGUAGE["state_save"]
+        kept = self.rt.call_host(load.capability, load.operation, {"plugin": key}, here)
         found: dict[str, Any] = {**state, **kept} if type(kept) is dict else state
         before = plain(found)
 
         def keep() -> None:
             if plain(found) != before:
-                self.rt.serve("state_save", {"plugin": key, "value": found})
+                self.rt.call_host(save.capability, save.operation, {"plugin": key, "value": found}, here)
 
         self.rt.endings.append(keep)
         return found

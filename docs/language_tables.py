@@ -16,7 +16,6 @@ from aether_lang.declaration_checks import POLICY
 from aether_lang.formatter import format_script
 from aether_lang.jobs import CATCHABLE
 from aether_lang.methods import METHODS
-from aether_lang.not_yet import FIELDS, FUNCTIONS, POLICIES, STATEMENTS
 from aether_lang.reach import CAPABILITIES
 from aether_lang.regex import Regex
 from aether_lang.schedules import WEEKDAYS, Schedule, parse_schedule
@@ -112,23 +111,9 @@ POLICY_MEANING = {
 
 
 def policy_keys() -> str:
-    """The keys of `policy:` with what they take, what they mean, and whether runs keep them yet."""
-    rows = (
-        (f"`{key}`", what, POLICY_MEANING[key], "yes" if key in POLICIES else "read and checked; in a later version")
-        for key, (_, what) in POLICY.items()
-    )
-    return table(("key", "value", "meaning", "runs"), rows)
-
-
-def not_yet() -> str:
-    """What the checker warns of with AW190, and the compiler refuses."""
-    rows = [
-        ("statements", ", ".join(dict.fromkeys(STATEMENTS.values()))),
-        ("fields of a plugin", ", ".join(f"`{name}:`" for name in sorted(FIELDS))),
-        ("policies", ", ".join(f"`{name}:`" for name in POLICY if name not in POLICIES)),
-        ("functions", ", ".join(f"`{name}()`" for name in sorted(FUNCTIONS))),
-    ]
-    return table(("what", "which"), rows)
+    """The keys of `policy:` with what they take and what they mean."""
+    rows = ((f"`{key}`", what, POLICY_MEANING[key]) for key, (_, what) in POLICY.items())
+    return table(("key", "value", "meaning"), rows)
 
 
 LIMIT_MEANING = {
@@ -145,7 +130,7 @@ LIMIT_MEANING = {
     "output_kb": "KiB of output; what is more is cut, with a mark",
     "log_records": "records of its log; what is more is cut, with a mark",
     "journal_mb": "MiB of what a run is taken up from; nothing counts it in this version",
-    "branches": "branches of `parallel:` at once; nothing counts them in this version",
+    "branches": "branches of `parallel:` that are open at once",
     "children": "runs that a run starts; nothing counts them in this version",
     "source_kb": "KiB of its text",
     "brackets": "brackets that are open at once",
@@ -221,7 +206,6 @@ PARTS: dict[str, Callable[[], str]] = {
     "words": words,
     "methods": methods,
     "policy-keys": policy_keys,
-    "not-yet": not_yet,
     "script-limits": script_limits,
     "script-capabilities": script_capabilities,
     "schedules": schedules,

@@ -80,19 +80,22 @@ class ScheduleHouse:
     def __init__(self, kernel: Kernel, clock: TestClock) -> None:
         self.kernel = kernel
         self.clock = clock
+        self.user = ADA
+        """For whom the test asks where it names nobody."""
 
-    def schedules(self, caller: Caller = ADA) -> Any:
+    def schedules(self, caller: Caller | None = None) -> Any:
         """Return the service for that caller."""
-        return self.kernel.context(caller).service("schedules")
+        return self.kernel.context(caller or self.user).service("schedules")
 
     async def set(self, name: str, value: str) -> None:
         """Change how the books behave: `refuse` is denied or busy, `hold` keeps runs going, `gone` loses scripts."""
         await self.kernel.context(Caller("core:test")).service("scripts").set(name, value)
 
-    async def jobs(self, caller: Caller = ADA) -> list[dict[str, Any]]:
-        """Return all jobs, oldest first."""
-        executions = self.kernel.context(caller).service("executions")
-        return list(reversed((await executions.list(limit=500))["executions"]))
+    async def jobs(self) -> list[dict[str, Any]]:
+        """Return the user's jobs, oldest first."""
+        executions = self.kernel.context(self.user).service("executions")
+        found = (await executions.list(limit=500))["executions"]
+        return [job for job in reversed(found) if job["owner"] == self.user.id]
 
     async def jobs_once(self, count: int) -> list[dict[str, Any]]:
         """Return all jobs once there are so many: what reads in threads, the clock does not wait for."""

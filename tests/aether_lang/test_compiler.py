@@ -652,3 +652,9 @@ def test_init_comes_before_the_first_call_and_cleanup_after_the_last_whichever_w
 {call}"""
     assert script(source, host).state == "completed"
     assert [message for _, message, _ in host.records] == ["init", "sweep", "cleanup"]
+
+
+def test_a_function_that_is_called_before_a_variable_is_assigned_sees_null_and_not_a_number() -> None:
+    host = Recorder()
+    assert result("fn f() { n += 1\n  return n }\nfirst = f()\nn = 5\nreturn [first, f(), n]", host) == [1, 6, 6]
+    assert [record[1][:5] for record in host.records] == ["AW206", "AW501"]

@@ -224,6 +224,7 @@ ITEMS: dict[str, tuple[str, Any]] = {
     "a verb is text": ('- log "x"', ['log "x"']),
     "nothing is null": ("-\n- 1", [None, 1]),
     "a list in a list": ("- - 1", [[1]]),
+    "a key behind a number is a record": ("1. y: 4\n2. y", [{"y": 4}, "y"]),
     "a phrase gives what its call gives": ("- f(2) -> y\n- y", [4, 4]),
     "a guard that fails gives null": ("- 5 if no_signal", [None]),
     "a statement runs and is no element": ("- x = 3\n- for q in 2:\n    x += 1\n- x", [5]),

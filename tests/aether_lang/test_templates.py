@@ -100,6 +100,11 @@ def test_an_answer_in_time_is_that_of_whoever_is_expected() -> None:
     assert anybody.lines == ["sending dear ada"]
 
 
+def test_what_cannot_be_waited_for_is_an_error() -> None:
+    found = error(TEMPLATE, host(park__event=ScriptError("HostError", "longer than this run may take")))
+    assert found["message"] == "longer than this run may take"
+
+
 def test_answers_of_others_do_not_lengthen_the_wait() -> None:
     at = host()
 

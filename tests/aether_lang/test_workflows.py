@@ -192,6 +192,12 @@ def test_rules_on_errors_meet_the_error_of_a_step() -> None:
     assert host.lines == ["step 'never': no"]
 
 
+def test_a_step_in_a_function_assigns_the_variable_of_the_module_as_it_was_declared() -> None:
+    source = FUNCTIONS + "fn f() {\n  workflow:\n    steps:\n      - one as x\n}\n"
+    assert result("let x = 5\n" + source + "f()\nreturn x") == 1
+    assert error("const x = 5\n" + source + "f()")["type"] == "ConstError"
+
+
 def test_every_step_counts() -> None:
     source = FUNCTIONS + "while true {\n  workflow:\n    steps: [one]\n}"
     assert error(source, limits={"steps": 20_000})["data"]["limit"] == "steps"
@@ -274,6 +280,15 @@ def test_a_delayed_function_may_set_the_next_and_waits_without_running_others() 
     script(source, host)
     assert host.lines == ["1", "2", "3"]
     assert host.slept == [1.0, 5, 5, 5]
+
+
+def test_a_delayed_function_begins_where_the_job_waits_however_deep_it_was_set() -> None:
+    source = """
+    fn set_at(n) { if n == 0 { setTimeout(() => down(100), 10) } else { set_at(n - 1) } }
+    fn down(n) { return n == 0 ? 0 : down(n - 1) }
+    plugin p { on_run { set_at(100) } }
+    """
+    assert script(source, Waiting()).state == "completed"
 
 
 def test_an_error_of_a_delayed_function_is_raised_at_the_wait_and_at_the_end_ends_the_job() -> None:

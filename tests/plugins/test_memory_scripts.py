@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from aether_lang import run
+from aether_lang.formatter import format_script
 from aether_lang.front import compiled
 from aether_lang.host import LoadedModule
 from aether_lang.values import ScriptError
@@ -66,6 +67,9 @@ class Bridge:
         async def now() -> float:
             return clock.now()
 
+        async def nothing() -> list[str]:
+            return []
+
         async def exists(name: str) -> bool:
             return name in [m["name"] for m in await modules.list()]
 
@@ -87,6 +91,7 @@ class Bridge:
             "plugin.available": lambda _: plugins(),
             "plugin.exists": lambda a: exists(a["name"]),
             "agent.escalate": self._escalate,
+            "require.unmet": lambda _: nothing(),
         }
 
     async def _escalate(self, args: dict[str, Any]) -> None:
@@ -162,6 +167,7 @@ def test_every_script_compiles_without_a_finding_and_says_what_it_does(path: Pat
     assert source.startswith("# ")
     if path.parent.name == "examples":
         assert f"aether run examples/{path.name}" in source
+        assert format_script(source) == source
 
 
 @pytest.mark.parametrize("module", DOCUMENTED)
@@ -417,6 +423,24 @@ async def test_habit_tracker_counts_streaks_of_days(host: Bridge, clock: TestClo
     assert told["missing"] == ["read", "water the plants"]
     with pytest.raises(AssertionError, match="none of your habits"):
         await host.example("habit_tracker", done="sleep")
+
+
+async def test_note_digest_keeps_one_digest_of_the_notes_there_are(host: Bridge) -> None:
+    assert (await host.example("note_digest"))["notes"] == 0
+    assert await host.run('return search_memory({ type: "note_digest" })') == []
+    await host.run('remember("tea for two") as "daily_note"\nremember("one cup") as "daily_note"')
+    for _ in range(2):
+        await host.example("note_digest")
+    kept = await host.run('return search_memory({ type: "note_digest" }).map(one => one.content)')
+    assert kept == [{"notes": 2, "latest": "one cup", "words": 5}]
+    assert host.lines[-1] == "2 notes, the latest: one cup"
+
+
+async def test_house_check_names_the_checks_that_are_broken(host: Bridge) -> None:
+    assert (await host.example("house_check"))["broken"] == []
+    await host.run('for n in 10 { store_memory({ type: "log", level: "error", id: "e{n}" }) }')
+    found = await host.example("house_check")
+    assert (found["figures"]["errors"], found["broken"]) == (10, ["errors"])
 
 
 async def test_an_overdue_goal_can_be_watched_while_scripts_run(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from schedule_house import ADA, BOB, ScheduleHouse, schedule_house
+import pytest_asyncio
+from schedule_house import BOB, ScheduleHouse, schedule_house
 
 from kernel import BadInput, Caller, Conflict, NotFound, TooLarge
 from kernel.testing import Recording, TestClock
@@ -19,15 +21,37 @@ def at(text: str) -> float:
     return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
 
 
+START = at("2027-03-26T05:59:30")  # a Friday
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
 @pytest.fixture
 def clock() -> TestClock:
-    return TestClock(at("2027-03-26T05:59:30"))  # a Friday
+    """A clock for a hub of the test's own."""
+    return TestClock(START)
 
 
-@pytest.fixture
-async def house(tmp_path: Path, clock: TestClock) -> AsyncIterator[ScheduleHouse]:
-    async with schedule_house(tmp_path, clock, {"plugins.schedules.per_owner": 5}) as house:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ScheduleHouse]:
+    settings = {"plugins.schedules.per_owner": 5}
+    async with schedule_house(tmp_path_factory.mktemp("schedules"), TestClock(START), settings) as house:
         yield house
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def house(shared: ScheduleHouse) -> AsyncIterator[ScheduleHouse]:
+    """The shared house on that Friday, without schedules, for a user of the test's own."""
+    shared.user = Caller(f"user:{uuid.uuid4()}", ("role:user",))
+    shared.clock.jump_wall(START - shared.clock.now())
+    await shared.clock.advance(60)
+    shared.clock.jump_wall(-60)
+    yield shared
+    for mode in ("refuse", "hold", "gone"):
+        await shared.set(mode, "")
+    for user in (shared.user, BOB):
+        for one in (await shared.schedules(user).list())["schedules"]:
+            await shared.schedules(user).remove(one["id"])
 
 
 async def test_a_schedule_runs_its_script_for_its_owner_when_it_is_due(house: ScheduleHouse) -> None:
@@ -41,7 +65,7 @@ async def test_a_schedule_runs_its_script_for_its_owner_when_it_is_due(house: Sc
         assert told.topics == ["schedule.fired"]
     (job,) = await house.jobs()
     row = await house.schedules().get(made["id"])
-    assert (job["owner"], job["name"]) == ("user:ada", "tidy.aether")
+    assert (job["owner"], job["name"]) == (house.user.id, "tidy.aether")
     executions = house.kernel.context(ROOT).service("executions")
     assert (await executions.get(job["id"]))["input"] == {
         "parameters": {"n": 3},
@@ -239,7 +263,7 @@ async def test_schedules_are_listed_newest_first_in_pages_and_filtered(house: Sc
 
 
 async def test_an_interval_of_a_script_is_over_once_for_each_user_and_place(house: ScheduleHouse) -> None:
-    async def passed(place: str, caller: Caller = ADA) -> bool:
+    async def passed(place: str, caller: Caller | None = None) -> bool:
         return bool(await house.schedules(caller).interval(place, 60))
 
     assert [await passed("a"), await passed("a"), await passed("b"), await passed("a", BOB)] == [
