@@ -262,3 +262,12 @@ def test_any_expectations_at_all_are_understood_or_refused(load_plugin: Any, tex
     with contextlib.suppress(BadInput):
         found = load_plugin("scripts").trials.understand(text, "x")
         assert [*found.head, *found.transcript] == text.splitlines()
+
+
+def test_every_example_does_what_its_transcript_says(aether: Aether, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Path(__file__).resolve().parents[2]
+    monkeypatch.chdir(root)
+    scripts = sorted(path.stem for path in root.joinpath("examples").glob("*.aether"))
+    assert len(scripts) >= 12
+    assert sorted(path.stem for path in root.joinpath("examples").glob("*.expect")) == scripts
+    assert f"{len(scripts)} scripts, {len(scripts)} passed" in aether("test", "examples").output
