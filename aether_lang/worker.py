@@ -103,6 +103,9 @@ class HubHost:
         finally:
             self._answers.pop(number, None)
         self._budget.charge(size)
+        late = None if left is None or result["ok"] else self._budget.timeout()
+        if late is not None:
+            raise late  # the hub tells of the seconds that were left, the script wants to know of its own deadline
         return _value(result)
 
     def _answered(self, answer: "queue.SimpleQueue[tuple[dict[str, Any], int] | None]") -> tuple[dict[str, Any], int]:

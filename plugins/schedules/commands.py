@@ -91,7 +91,7 @@ def _line(one: dict[str, Any]) -> tuple[Any, ...]:
     if one["resident"] is None and one["kind"] == "resident":
         when: Any = "resident"
     else:
-        when = one["schedule"]
+        when = one["written"]
     due = one["next_due"] if one["enabled"] else f"off{': ' + one['reason'] if one['reason'] else ''}"
     trouble = one["failure"] or one["skip_reason"]
     counts = (one["runs"], one["skipped"], one["missed"])
