@@ -299,7 +299,8 @@ class Statements(Expressions):
         self._put(ast.Try(body, handlers, [], final), node)
 
     def _catch(self, node: nodes.Catch, value: str, tail: list[ast.stmt]) -> list[ast.stmt]:
-        """Adds a clause to the chain; gives where the next one goes, a list of no use once everything is caught."""
+        """Adds a clause to the chain; gives where the next one goes. What comes behind a clause that catches everything
+        is never reached, and stands there all the same: it may be the only place where a variable is assigned."""
         scope = self.scopes.blocks[id(node)]
         with self.collected() as body:
             self._boxes(scope, node)
@@ -307,8 +308,10 @@ class Statements(Expressions):
                 self._put(self.written(scope.bindings[node.name])(load(value)), node)
             self._block_here(node.body)
         if node.type is None or node.type in ("Exception", "Error", "any"):
-            tail.extend(body or [self._pass(node)])
-            return []
+            caught = ast.If(const(True), [self._pass(node)], [])
+            locate(caught, node.span)
+            tail.extend([*body, caught])
+            return caught.orelse
         chosen = ast.If(call("@is_error", load(value), const(node.type)), body or [self._pass(node)], [])
         locate(chosen, node.span)
         tail.append(chosen)

@@ -24,6 +24,7 @@ _NODES: Final = (
     ast.Add, ast.Sub, ast.Mod, ast.Not, ast.USub, ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Is,
     ast.IsNot,
 )  # fmt: skip
+_CAUGHT: Final = frozenset({"@catchable", "@type_error", "@unbound_error"})
 _PRIMITIVES: Final = (str, int, float, bool, type(None))
 _INJECTED: Final = frozenset(
     [*HELPERS, "@main"]
@@ -40,23 +41,59 @@ def verify_tree(tree: ast.Module) -> None:
             raise Refused(f"{type(node).__name__} at line {getattr(node, 'lineno', '?')}")
         if isinstance(node, ast.Name):
             _check_name(node.id, isinstance(node.ctx, ast.Store))
-        elif isinstance(node, ast.arg):
-            _check_name(node.arg, True)
+        elif isinstance(node, ast.arg | ast.arguments):
+            _check_parameters(node)
         elif isinstance(node, ast.FunctionDef):
             _check_function(node)
         elif isinstance(node, ast.Nonlocal):
             for name in node.names:
                 _check_name(name, True)
-        elif isinstance(node, ast.ExceptHandler) and node.name is not None:
-            _check_name(node.name, True)
+        elif isinstance(node, ast.ExceptHandler):
+            _check_handler(node)
         elif isinstance(node, ast.Constant):
             _check_constant(node.value)
         elif isinstance(node, ast.FormattedValue) and (node.conversion != -1 or node.format_spec is not None):
             raise Refused("a format in an f-string")
-        elif isinstance(node, ast.Call) and node.keywords:
-            raise Refused("keyword arguments")
+        elif isinstance(node, ast.Call):
+            _check_call(node)
+        elif isinstance(node, ast.Dict) and None in node.keys:
+            raise Refused("a dict spread into another")
+        elif isinstance(node, ast.comprehension) and node.is_async:
+            raise Refused("an async comprehension")
         elif isinstance(node, ast.Subscript):
             _check_box(node)
+
+
+def _check_parameters(node: ast.arg | ast.arguments) -> None:
+    if isinstance(node, ast.arg):
+        _check_name(node.arg, True)
+        if node.annotation is not None:
+            raise Refused("an annotated parameter")
+        return
+    # The box of a variable around it, and nothing else, comes to a function as a keyword that has itself as default.
+    boxes = zip(node.kwonlyargs, node.kw_defaults, strict=True)
+    handed_on = all(isinstance(given, ast.Name) and given.id == box.arg for box, given in boxes)
+    if node.posonlyargs or not handed_on or node.kwarg is not None:
+        raise Refused("parameters that are no plain ones")
+
+
+def _check_handler(node: ast.ExceptHandler) -> None:
+    """What ends a run is no error of the script: a handler that would see it must pass it on."""
+    caught = node.type.id if isinstance(node.type, ast.Name) else ""
+    last = node.body[-1]
+    passes_on = isinstance(last, ast.Raise) and last.exc is None
+    if caught not in _CAUGHT and not (caught == "@anything" and passes_on):
+        raise Refused(f"a handler of {caught or 'any error'}")
+    if node.name is not None:
+        _check_name(node.name, True)
+
+
+def _check_call(node: ast.Call) -> None:
+    """Only what has a name is called, or what stands in the box of a variable."""
+    if node.keywords:
+        raise Refused("keyword arguments")
+    if not isinstance(node.func, ast.Name | ast.Subscript):
+        raise Refused(f"a call of a {type(node.func).__name__}")
 
 
 def _check_box(node: ast.Subscript) -> None:

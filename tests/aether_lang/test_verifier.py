@@ -66,6 +66,57 @@ FORBIDDEN = {
     "a bytes constant": ast.Expr(ast.Constant(b"x")),
     "an ellipsis": ast.Expr(ast.Constant(...)),
     "a complex number": ast.Expr(ast.Constant(1j)),
+    "a handler of anything": ast.Try([ast.Pass()], [ast.ExceptHandler(None, None, [ast.Pass()])], [], []),
+    "a handler of a helper": ast.Try([ast.Pass()], [ast.ExceptHandler(name("@fuel"), None, [ast.Pass()])], [], []),
+    "a handler of a variable": ast.Try([ast.Pass()], [ast.ExceptHandler(name("v_x"), None, [ast.Pass()])], [], []),
+    "a handler of everything that passes nothing on": ast.Try(
+        [ast.Pass()], [ast.ExceptHandler(name("@anything"), None, [ast.Raise(None, None), ast.Pass()])], [], []
+    ),
+    "a handler of everything that raises another error": ast.Try(
+        [ast.Pass()], [ast.ExceptHandler(name("@anything"), None, [ast.Raise(name("v_x"), None)])], [], []
+    ),
+    "a handler that binds a guard": ast.Try(
+        [ast.Pass()], [ast.ExceptHandler(name("@catchable"), "@add", [ast.Pass()])], [], []
+    ),
+    "a call of what a call gave": ast.Expr(ast.Call(ast.Call(name("@type"), [name("v_x")], []), [], [])),
+    "a call of a lambda": ast.Expr(
+        ast.Call(ast.Lambda(ast.arguments([], [], None, [], [], None, []), ast.Constant(1)), [], [])
+    ),
+    "a dict spread into another": ast.Expr(ast.Dict([None], [name("v_x")])),
+    "parameters by keyword": ast.FunctionDef(
+        "v_g", ast.arguments([], [], None, [ast.arg("v_a")], [None], None, []), [ast.Pass()], []
+    ),
+    "parameters that take any keyword": ast.FunctionDef(
+        "v_g", ast.arguments([], [], None, [], [], ast.arg("v_a"), []), [ast.Pass()], []
+    ),
+    "parameters by place": ast.FunctionDef(
+        "v_g", ast.arguments([ast.arg("v_a")], [], None, [], [], None, []), [ast.Pass()], []
+    ),
+    "an annotated parameter": ast.FunctionDef(
+        "v_g", ast.arguments([], [ast.arg("v_a", name("v_x"))], None, [], [], None, []), [ast.Pass()], []
+    ),
+    "an annotated result": ast.FunctionDef(
+        "v_g", ast.arguments([], [], None, [], [], None, []), [ast.Pass()], [], name("v_x")
+    ),
+    "a function with a name of python": ast.FunctionDef(
+        "print", ast.arguments([], [], None, [], [], None, []), [ast.Pass()], []
+    ),
+    "a guard made nonlocal": ast.Nonlocal(["@fuel"]),
+    "a tuple with bytes in it": ast.Expr(ast.Constant((1, ("a", b"x")))),
+    "a box at another place": ast.Expr(ast.Subscript(name("v_x"), ast.Constant(1), ast.Load())),
+    "a box of a variable place": ast.Expr(ast.Subscript(name("v_x"), name("v_y"), ast.Load())),
+    "an async comprehension": ast.Expr(
+        ast.ListComp(name("v_x"), [ast.comprehension(name("v_x", True), name("v_y"), [], 1)])
+    ),
+    "a set": ast.Expr(ast.Set([name("v_x")])),
+    "an assertion": ast.Assert(name("v_x")),
+    "a match": ast.Match(name("v_x"), [ast.match_case(ast.MatchAs(), None, [ast.Pass()])]),
+    "an annotated assignment": ast.AnnAssign(name("v_x", True), name("v_y"), None, 1),
+    "an augmented assignment": ast.AugAssign(name("v_x", True), ast.Add(), name("v_y")),
+    "a dict comprehension": ast.Expr(
+        ast.DictComp(name("v_x"), name("v_y"), [ast.comprehension(name("v_x", True), name("v_y"), [], 0)])
+    ),
+    "membership": ast.Expr(ast.Compare(name("v_x"), [ast.In()], [name("v_y")])),
     "a generator": ast.Expr(ast.GeneratorExp(name("v_x"), [ast.comprehension(name("v_x", True), name("v_y"), [], 0)])),
 }
 
