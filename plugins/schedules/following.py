@@ -255,11 +255,11 @@ class Following:
         """Return what waits and what is known, as plain data."""
         names = ("queue", "busy", "busy_since", "skipped", "minute", "seen")
         kept = {id: {name: getattr(one, name) for name in names} for id, one in self.residents.items()}
-        return {"residents": kept, "depths": self._depths}
+        return {"residents": kept, "depths": {job: list(depth) for job, depth in self._depths.items()}}
 
     def take_over(self, state: Mapping[str, Any]) -> None:
         """Go on with what another generation knew."""
-        self._depths = state["depths"]
+        self._depths = OrderedDict((job, (depth, resident)) for job, (depth, resident) in state["depths"].items())
         for id, kept in state["residents"].items():
             if id in self.residents:
                 for name, value in kept.items():
