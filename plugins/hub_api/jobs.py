@@ -68,6 +68,9 @@ class Scripts(Protocol):
     ) -> dict[str, Any]:
         """Accept a run."""
 
+    async def decide(self, id: str, approved: bool, question: str | None) -> dict[str, Any]:
+        """Answer what a run asks."""
+
 
 class Executions(Protocol):
     """What this part asks of the executions."""
@@ -128,6 +131,14 @@ class Accepted(msgspec.Struct, omit_defaults=True):
     error: dict[str, Any] | None = None
 
 
+class Decision(msgspec.Struct):
+    """What was decided about a question of a job."""
+
+    question: str
+    text: str
+    approved: bool
+
+
 class Answer(msgspec.Struct):
     """What became of an order."""
 
@@ -150,6 +161,9 @@ def add(p: Plugin) -> None:
     p.get("/api/jobs", needs="job:read:own", raises=())(list_jobs)
     p.get("/api/jobs/{job_id}", needs="job:read:own", raises=(NotFound,))(show_job)
     p.get("/api/jobs/{job_id}/events", needs="job:read:own", raises=(NotFound,))(job_events)
+    p.post("/api/jobs/{job_id}/approve", needs="job:cancel:own", effect="irreversible", raises=(NotFound, Conflict))(
+        approve
+    )
 
 
 async def run(
@@ -186,6 +200,12 @@ async def _end_of(ctx: Context, row: dict[str, Any]) -> dict[str, Any] | None:
                         raise
     except TimeoutError:
         return None
+
+
+async def approve(ctx: Context, job_id: str, approved: bool = True, question: str | None = None) -> Decision:
+    """Answer what a job waits for with `await approval`; `question` says which, where it asks several things."""
+    decided = await ctx.service("scripts", Scripts).decide(id=job_id, approved=approved, question=question)
+    return Decision(decided["question"], decided["text"], decided["approved"])
 
 
 async def cancel(ctx: Context, job_id: str) -> Answer:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from kernel import BadInput, Context, Plugin, Pool, ServiceUnavailable, needs
+from kernel import BadInput, Conflict, Context, Plugin, Pool, ServiceUnavailable, needs
 
 from . import checking, commands, explaining, formatting, repl, signing, trials
 from .agreement import disagreements
@@ -24,6 +24,7 @@ from .foresight import behalf, reach, refuse_what_must_fail
 from .library import Library, Root, Script
 from .limits import SHIPPED, for_worker, limits_of
 from .names import entered, inline_name
+from .questions import decide
 from .runs import Run, State, begin, on_behalf
 from .signals import measured
 from .trust import admit, admit_inline, findings, findings_inline
@@ -335,6 +336,24 @@ class Scripts:
     async def signals(self, ctx: Context) -> dict[str, Any]:
         """Return the signals that are measured, by name."""
         return measured()
+
+    @needs("job:cancel")
+    async def decide(self, ctx: Context, id: str, approved: bool = True, question: str | None = None) -> dict[str, Any]:
+        """Answer what a run waits for with `await approval`; return the `question`, its `text` and what was decided.
+
+        Raises `NotFound` for an unknown job or somebody else's, and `Conflict` where the job asks nothing, or several
+        things and no `question` says which.
+        """
+        row = await ctx.service("executions").get(id=id)
+        if row["owner"] != ctx.owner:
+            await ctx.require("job:cancel", id)
+        run = runs.get(id)
+        if run is None:
+            raise Conflict("the job asks nothing", details={"open": []})
+        found = decide(run.questions, approved, question)
+        decided = {"question": found["id"], "text": found["text"], "approved": approved}
+        run.note("job.decided", {**decided, "by": ctx.chain.caller.id})
+        return decided
 
     @needs("metrics:read")
     async def stats(self, ctx: Context) -> dict[str, Any]:

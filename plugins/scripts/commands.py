@@ -1,4 +1,4 @@
-"""The verbs `aether run`, `jobs` and `cancel`: thin calls to the hub."""
+"""The verbs `aether run`, `jobs`, `cancel` and `approve`: thin calls to the hub."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def add(p: Plugin) -> None:
     p.command("run")(run)
     p.command("jobs")(jobs)
     p.command("cancel")(cancel)
+    p.command("approve")(approve)
 
 
 async def run(
@@ -114,6 +115,14 @@ async def cancel(terminal: Terminal, id: str) -> None:
     """Cancel the job ID."""
     answer = await terminal.request("POST", f"/api/cancel/{id}")
     terminal.print(answer if terminal.json else answer["message"])
+
+
+async def approve(terminal: Terminal, id: str, refuse: bool = False, question: str = "") -> None:
+    """Answer yes to what the job ID waits for with `await approval`; with --refuse no."""
+    body = {"approved": not refuse, **({"question": question} if question else {})}
+    answer = await terminal.request("POST", f"/api/jobs/{id}/approve", body)
+    said = "approved" if answer["approved"] else "refused"
+    terminal.print(answer if terminal.json else f"{said}: {answer['text']}")
 
 
 def _named(script: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import msgspec
 from kernel import AetherraError, Context, iso
 
 from .faults import fault, in_script_words, not_yet, of_function
+from .questions import Question
 from .signals import measured
 
 Named = dict[str, Any]
@@ -46,6 +47,10 @@ class RunView(Protocol):
     @property
     def export_most(self) -> str:
         """The highest class of data that may leave the hub."""
+
+    @property
+    def questions(self) -> dict[str, Question]:
+        """What the run asks people."""
 
     @property
     def before(self) -> dict[str, Named]:

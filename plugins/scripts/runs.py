@@ -26,6 +26,7 @@ from kernel import (
 from .faults import DENIAL, failure_of_run, fault
 from .gateway import Gateway
 from .library import Library
+from .questions import Question
 from .trust import admit
 
 MESSAGE_MOST = 8 * 1024
@@ -76,6 +77,7 @@ class State(TypedDict):
     denied: dict[str, dict[str, Any]]
     policy: dict[str, Any]
     before: dict[str, dict[str, Any]]
+    questions: dict[str, Question]
 
 
 def begin(execution: dict[str, Any], name: str) -> State:
@@ -101,6 +103,7 @@ def begin(execution: dict[str, Any], name: str) -> State:
         denied={},
         policy={},
         before={},
+        questions={},
     )
 
 
@@ -151,6 +154,11 @@ class Run:
     def export_most(self) -> str:
         """The highest class of data that may leave the hub."""
         return str(self._own.settings.export_data_class)
+
+    @property
+    def questions(self) -> dict[str, Question]:
+        """What the run asks people."""
+        return self.state.setdefault("questions", {})
 
     @property
     def before(self) -> dict[str, dict[str, Any]]:

@@ -12,6 +12,7 @@ from kernel import Context, DeadlineExceeded, matcher
 from .faults import fault, missing, not_yet
 from .names import INLINE
 from .operations import RunView
+from .questions import ask
 
 UNITS: Final[Mapping[str, float]] = {
     "second": 1.0,
@@ -73,12 +74,22 @@ class Scheduling:
         )
         return ctx.next_event(topics, timeout_s=seconds, late=late, own=OWN, give=EMITTED)
 
-    async def approval(self, ctx: Context, text: str, seconds: float | None = None) -> bool:
-        """Nobody can be asked yet."""
-        raise not_yet(
-            "await approval (there is no list of open questions yet, and no way to answer one)",
-            'emit an event that asks, and `await event "approved"` for the answer',
-        )
+    async def approval(self, ctx: Context, text: str, seconds: float | None = None) -> Awaitable[bool]:
+        """Ask whoever may cancel the job, and wait in the kernel; true or false, as it was decided."""
+        await ctx.require("ui:notify", ctx.owner)
+        left = self.run.remaining_s()
+        if seconds is not None and left is not None and seconds > left:
+            raise not_yet(
+                f"waiting {seconds:g} s for a decision, longer than the {max(left, 0):.0f} s that are left of this run",
+                "ask in a run of its own, and schedule it again",
+            )
+        late = DeadlineExceeded("nobody has decided in time", details={"type": "Timeout", "data": {"text": text}})
+        question = ask(self.run.questions, text, now=ctx.clock.now(), seconds=seconds, late=late)
+        about = {"question": question["id"], "text": text}
+        self.run.note("job.question", about)
+        told = {"user": ctx.owner, "content": text, "level": "question", "question": question["id"]}
+        await ctx.publish("ui.notified", {**told, "job_id": self.run.id, "script": self.run.name})
+        return question["answer"]
 
 
 def _there(ctx: Context, what: str) -> None:

@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 from script_house import ADA, ADMIN, BUNDLED, ScriptHouse, script_house
 
+from kernel import Caller, Conflict, NotFound
 from kernel.testing import Recording
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -303,3 +304,60 @@ plugin_contract:
 
 async def test_ada_has_nothing_left_over(house: ScriptHouse) -> None:
     assert await house.result("return inn.guests()", ADA) == []
+
+
+# What a run asks people ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("approved", [True, False])
+async def test_a_run_waits_for_a_decision_and_gets_it(house: ScriptHouse, approved: bool) -> None:
+    with Recording(house.kernel.bus, "ui.notified") as told:
+        row = await house.submit('await approval "open the cellar?" -> yes\nreturn yes')
+        question = (await told.wait_for("ui.notified", 1)).data
+    assert (question["content"], question["level"], question["user"]) == ("open the cellar?", "question", "user:ada")
+    decided = await house.service("scripts").decide(id=row["id"], approved=approved)
+    assert decided == {"question": "1", "text": "open the cellar?", "approved": approved}
+    assert (await house.ended(row))["result"] is approved
+    assert [entry["data"]["by"] for entry in await house.history(row, "job.decided")] == ["user:ada"]
+
+
+async def test_nobody_decides_in_time_and_the_run_is_told(house: ScriptHouse) -> None:
+    source = 'try { await approval "open the cellar?" for 0.05 } catch e { return [e.type, e.data.text] }'
+    assert await house.result(source) == ["Timeout", "open the cellar?"]
+
+
+async def test_several_questions_are_told_apart(house: ScriptHouse) -> None:
+    source = """
+fn asked(text) {
+  await approval "{text}?" -> yes
+  return yes
+}
+parallel:
+  a: asked("the cellar")
+  b: asked("the roof")
+return [a, b]
+"""
+    with Recording(house.kernel.bus, "ui.notified") as told:
+        row = await house.submit(source)
+        await told.wait_for("ui.notified", 2)
+    scripts = house.service("scripts")
+    with pytest.raises(Conflict, match="several things") as several:
+        await scripts.decide(id=row["id"])
+    open_ones = {one["text"]: one["question"] for one in several.value.details["open"]}
+    await scripts.decide(id=row["id"], approved=False, question=open_ones["the roof?"])
+    with pytest.raises(NotFound, match="no open question"):
+        await scripts.decide(id=row["id"], question=open_ones["the roof?"])
+    await scripts.decide(id=row["id"])
+    assert (await house.ended(row))["result"] == [True, False]
+    with pytest.raises(Conflict, match="asks nothing"):
+        await scripts.decide(id=row["id"])
+
+
+async def test_somebody_elses_question_is_none_of_ours(house: ScriptHouse) -> None:
+    with Recording(house.kernel.bus, "ui.notified") as told:
+        row = await house.submit('await approval "open the cellar?" -> yes\nreturn yes')
+        await told.wait_for("ui.notified", 1)
+    with pytest.raises(NotFound):
+        await house.service("scripts", Caller("user:eve", ("role:user",))).decide(id=row["id"])
+    await house.service("scripts", ADMIN).decide(id=row["id"])
+    assert (await house.ended(row))["result"] is True
