@@ -72,6 +72,14 @@ WRONG = {
         "bad.get('/x', raises=(ValueError,))\n",
         "raises=<class 'ValueError'> is no error of the house",
     ),
+    "a function that is undone and not compensable": (
+        "@bad.function('f', undo='g')\nasync def f(ctx: Context) -> int: return 1\n",
+        "its effect is 'compensable'",
+    ),
+    "a function that is undone by none": (
+        "@bad.function('f', effect='compensable', undo='g')\nasync def f(ctx: Context) -> int: return 1\n",
+        "which it does not offer",
+    ),
     "a null byte": ("\0", "null bytes"),
     "an exit in its set-up": (
         "@bad.lifespan\nasync def f(ctx: Context):\n    sys.exit(3)\n    yield\n",

@@ -137,8 +137,24 @@ async def test_a_waiting_script_is_cancelled(client: Client) -> None:
     assert again["code"] == "JOB_FINISHED"
 
 
+async def test_a_job_that_asks_is_answered_over_http(client: Client) -> None:
+    body = {"source": 'await approval "open the cellar?" for 10 -> yes\nreturn yes', "name": "asks"}
+    job = (await client.ask("POST", "/api/scripts/run", body, 201))["job_id"]
+    async with asyncio.timeout(10):
+        while True:
+            answer = await client.session.post(f"{client.hub.url}/api/jobs/{job}/approve", json={"approved": False})
+            if answer.status != 409:  # it has not asked yet
+                break
+    assert await answer.json() == {"question": "1", "text": "open the cellar?", "approved": False}
+    async with asyncio.timeout(10):
+        while (row := await client.ask("GET", f"/api/jobs/{job}"))["status"] == "running":
+            pass
+    assert (row["status"], row["result"]) == ("completed", False)
+
+
 async def test_unknown_jobs_and_scripts_are_told_in_the_hubs_shape(client: Client) -> None:
-    for method, path in (("GET", "/api/jobs/none"), ("GET", "/api/jobs/none/events"), ("POST", "/api/cancel/none")):
+    unknown = ("GET", "/api/jobs/none"), ("GET", "/api/jobs/none/events"), ("POST", "/api/cancel/none")
+    for method, path in (*unknown, ("POST", "/api/jobs/none/approve")):
         answer = await client.ask(method, path, status=404)
         assert {"error", "code"} <= set(answer)
     answer = await client.ask("POST", "/api/run", {"script": "none.aether"}, 404)
