@@ -84,6 +84,10 @@ class Scripts:
     ) -> dict[str, Any]:
         return ROW
 
+    @needs("job:cancel")
+    async def decide(self, ctx: Context, id: str, approved: bool, question: str | None) -> dict[str, Any]:
+        return {}
+
     @needs("script:check")
     async def list(self, ctx: Context) -> list[dict[str, Any]]:
         return []
