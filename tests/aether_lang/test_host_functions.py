@@ -9,8 +9,8 @@ WORDS = tomllib.loads((Path(__file__).parents[2] / "policies" / "capabilities.to
 
 
 def test_effects_and_risks_are_those_of_the_policys_table() -> None:
-    assert EFFECTS == {word.replace(":", ".", 1): row["effect"] for word, row in WORDS.items()}
-    assert RISKS == {word.replace(":", ".", 1): row["risk"] for word, row in WORDS.items()}
+    assert {word.replace(":", ".", 1): row["effect"] for word, row in WORDS.items()} == EFFECTS
+    assert {word.replace(":", ".", 1): row["risk"] for word, row in WORDS.items()} == RISKS
 
 
 def test_every_host_function_has_a_capability_of_the_table() -> None:
