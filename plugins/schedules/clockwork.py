@@ -77,7 +77,8 @@ class Clockwork:
             self._ctx.log.exception("schedule %s could not be carried out", row["id"])
             return False
 
-    def _pause(self) -> float:
+    def _pause(self) -> float | None:
+        """Seconds until it has to look again; None where nothing can become due before somebody makes a schedule."""
         clock, longest = self._ctx.clock, float(self._ctx.settings.check_s)
         row = self._ctx.store.one(
             f"SELECT min(next_due) AS next FROM schedules__schedules WHERE {_DUE} AND {_FREE}",  # noqa: S608
@@ -86,7 +87,7 @@ class Clockwork:
         pauses = [until - clock.monotonic() for until in self._held.values()]
         if row is not None and row["next"] is not None:
             pauses.append(row["next"] - clock.now())
-        return max(0.0, min([longest, *pauses]))
+        return max(0.0, min([longest, *pauses])) if pauses else None
 
     async def _notice_jump(self) -> None:
         ahead = self._ctx.clock.now() - self._ctx.clock.monotonic()
