@@ -54,6 +54,44 @@ def compile_module(module: nodes.Module, session: Mapping[str, tuple[bool, bool]
         sys.setrecursionlimit(before)
 
 
+def never_assigned(main: ast.FunctionDef) -> list[str]:
+    """The variables that are read and that no code assigns: their assignment stands where the language runs nothing, as
+    in a `where` of a verb that has no use for one. Python must be told that they are variables all the same."""
+    missing: set[str] = set()
+    functions: list[tuple[Any, frozenset[str]]] = [(main, frozenset())]
+    while functions:
+        function, around = functions.pop()
+        read, stored, inner = _names_of(function)
+        known = around | stored
+        missing |= read - known
+        functions.extend((one, known) for one in inner)
+    return sorted(name for name in missing if name.startswith("v_"))
+
+
+def _names_of(function: ast.FunctionDef | ast.Lambda) -> tuple[set[str], set[str], list[ast.FunctionDef | ast.Lambda]]:
+    """What the function itself reads, what it makes, and the functions inside it."""
+    read: set[str] = set()
+    stored = {argument.arg for argument in function.args.args}
+    inner: list[ast.FunctionDef | ast.Lambda] = []
+    elsewhere: set[str] = set()
+    work: list[ast.AST] = list(function.body) if isinstance(function, ast.FunctionDef) else [function.body]
+    while work:
+        node = work.pop()
+        if isinstance(node, ast.FunctionDef | ast.Lambda):
+            inner.append(node)
+            work.extend(node.args.defaults)
+            stored.add(getattr(node, "name", ""))
+            continue
+        if isinstance(node, ast.Name):
+            (read if isinstance(node.ctx, ast.Load) else stored).add(node.id)
+        elif isinstance(node, ast.Nonlocal):
+            elsewhere.update(node.names)
+        work.extend(ast.iter_child_nodes(node))
+    if function.args.vararg is not None:
+        stored.add(function.args.vararg.arg)
+    return read | elsewhere, stored - elsewhere, inner
+
+
 class Compiler(Flows):
     """Makes the `ast` of one module."""
 
@@ -77,6 +115,9 @@ class Compiler(Flows):
         arguments = ast.arguments([], [ast.arg("@d")], None, [], [], None, [])
         body = self._as_entry(arguments) if self._is_entry else self.frame.out
         main = ast.FunctionDef("@main", arguments, body or [ast.Pass()], [], None)
+        unassigned = never_assigned(main)
+        if unassigned:
+            main.body.insert(0, ast.If(const(False), [assign(name, const(None)) for name in unassigned], []))
         locate(main, span)
         return ast.Module([main], [])
 

@@ -658,3 +658,17 @@ def test_a_function_that_is_called_before_a_variable_is_assigned_sees_null_and_n
     host = Recorder()
     assert result("fn f() { n += 1\n  return n }\nfirst = f()\nn = 5\nreturn [first, f(), n]", host) == [1, 6, 6]
     assert [record[1][:5] for record in host.records] == ["AW206", "AW501"]
+
+
+@pytest.mark.parametrize(
+    "assigning",
+    [
+        "log 1 where (if true { b: 1 } else { 2 })",
+        "simulate x (if true { b: 1 } else { 2 }) { log 1 }",
+        'try { throw "x" } catch (e) { } catch Timeout { b = 1 }',
+        "return 5\nb = 1",
+    ],
+)
+def test_a_variable_whose_only_assignment_is_never_run_reads_as_null(assigning: str) -> None:
+    read = "fn f() { return b }\n"
+    assert result(f"{read}let c = f()\n{assigning}\nreturn [c, b]") in ([None, None], 5)

@@ -136,6 +136,8 @@ def test_each_forbidden_form_is_refused(what: str) -> None:
         "def f():\n    def g():\n        return open\n    return g",
         "b'x'",
         "v_x = 1",
+        "lambda x: 1",
+        "lambda v_x: lambda: [y for y in v_x]",
     ],
 )
 def test_code_with_a_foreign_name_or_constant_is_refused(source: str) -> None:
