@@ -119,6 +119,17 @@ def test_finally_has_its_steps_and_not_more_after_any_end() -> None:
         assert ended.error["type"] == halt.type
 
 
+def test_steps_that_the_library_charges_at_once_count_against_the_grace() -> None:
+    for size, said in ((GRACE_STEPS - 100, ["sorted"]), (GRACE_STEPS + 200, [])):
+        host = raising(BudgetError("m"))
+        ended = script(
+            f'let xs = range({size})\ntry {{ get_memory("x") }} finally {{ xs.sort()\n log "sorted" }}', host
+        )
+        assert host.said == said
+        assert ended.error is not None
+        assert ended.error["type"] == "BudgetError"
+
+
 CANCELLED = {
     "a loop": "get_memory(1)\nwhile true { }",
     "a loop that catches": "get_memory(1)\nwhile true { try { while true { } } catch { } }",

@@ -81,6 +81,7 @@ BOMBS = {
     "a spread list": ("let xs = range(40000)\nlet ys = [...xs, ...xs]", "items", "let ys = [...[1], ...[2]]"),
     "a flattened list": ("let xs = range(1000)\nxs.map(i => xs).flatten()", "items", "[[1], [2]].flatten()"),
     "a dict that grows": ("let d = {}\nlet i = 0\nwhile true { d[i] = 1\n i += 1 }", "items", "let d = {}\nd[1] = 1"),
+    "the store of the job": ("let i = 0\nwhile true { set_global(i, 1)\n i += 1 }", "items", "set_global(1, 1)"),
     "a count over a huge number": ("for i in 100000000000 { }", "steps", "for i in 3 { }"),
     "a lazy range of any length": ("for i in range(100000000000000000000000) { }", "steps", "for i in range(3) { }"),
     "a huge power": ("let x = 10 ** 100000000", "int_bits", "let x = 10 ** 10"),
