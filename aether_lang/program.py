@@ -8,7 +8,6 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from .boundaries import Contracts
 from .budget import Budget
 from .compiled import Compiled
 from .entry_points import enter
@@ -62,8 +61,16 @@ def run(
     budget = Budget(limits or {}) if budget is None else budget
     policy = program.meta["policy"]
     budget.tighten(_tightened(policy))
-    rt = Runtime(host, budget, parameters=parameters, context=context, config=config, policy=policy, name=program.name)
-    rt.contracts = Contracts(rt, program.meta["contracts"])
+    rt = Runtime(
+        host,
+        budget,
+        parameters=parameters,
+        context=context,
+        config=config,
+        policy=policy,
+        contracts=program.meta["contracts"],
+        name=program.name,
+    )
     with room_for_calls(budget):
         return ended(rt, *_execute(rt, program, entry, job))
 
@@ -109,6 +116,8 @@ def _execute(rt: Runtime, program: Compiled, entry: str | None, job: str) -> tup
     failure = rt.budget.unswallowed(failure)
     if isinstance(failure, StopExecution):
         result, failure, stopped = failure.message or None, None, True
+    if failure is not None or stopped:
+        rt.branches.stop()  # before the plugin blocks clean up, and before what was staged is discarded
     for cleanup in reversed(rt.cleanups):
         try:
             cleanup()
@@ -120,8 +129,6 @@ def _execute(rt: Runtime, program: Compiled, entry: str | None, job: str) -> tup
         rt.transactions.end_job(failure is not None)
     except (Halt, Exception) as error:
         failure = failure or error
-    if failure is not None or stopped:
-        rt.branches.stop()
     if failure is None:
         try:
             return plain(result), None
