@@ -11,8 +11,6 @@ from .stdlib.schemas import validate_schema
 from .stdlib.times import seconds
 from .values import Place, ScriptError
 
-CALLS: Final = frozenset({"plugin.call", "plugin.try", "function.call", "receiver.call"})
-"""Operations that call a plugin's function."""
 _READS: Final = frozenset({"memory.read"})
 _WRITES: Final = frozenset({"memory.write"})
 _ACCESS: Final[Mapping[Any, frozenset[str]]] = {

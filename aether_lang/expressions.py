@@ -11,9 +11,9 @@ from typing import Any, Final, NamedTuple
 
 from . import host, jobs, nodes, stdlib
 from .budget import LARGE
+from .kinds import COUNTABLE, NUMERIC
 from .scopes import (
     CALLS_BACK,
-    NUMERIC,
     Binding,
     BlockScope,
     FunctionScope,
@@ -48,7 +48,6 @@ _HELPERS: Final = {
 }  # fmt: skip
 _ORDER: Final[dict[str, type[ast.cmpop]]] = {"<": ast.Lt, "<=": ast.LtE, ">": ast.Gt, ">=": ast.GtE}
 _ARITHMETIC: Final[dict[str, type[ast.operator]]] = {"+": ast.Add, "-": ast.Sub}
-_COUNTABLE: Final = frozenset({"int", "num", "bool"})
 
 
 class Pure(NamedTuple):
@@ -306,7 +305,7 @@ class Expressions:
         slow = call(_HELPERS[op], left.slow, right.slow)
         certain = left.certain and right.certain
         if op in _ARITHMETIC:
-            known = of_left in _COUNTABLE, of_right in _COUNTABLE
+            known = of_left in COUNTABLE, of_right in COUNTABLE
             text = op == "+" and "str" in (of_left, of_right)
             grows = op == "+" and self.frame.loops > 0 and not any(known)
             if not text and not grows:
@@ -340,7 +339,7 @@ class Expressions:
         slow = call(_HELPERS[op], left.slow, right.slow)
         certain = left.certain and right.certain
         if op in _ORDER:
-            known = of_left in _COUNTABLE and of_right in _COUNTABLE
+            known = of_left in COUNTABLE and of_right in COUNTABLE
             fast: ast.expr = ast.Compare(left.fast, [_ORDER[op]()], [right.fast])
             if not (_no_list(of_left, left.fast) or _no_list(of_right, right.fast)):
                 fast = _unless_list(left.fast, call(_HELPERS[op], left.fast, right.fast), fast)
@@ -446,7 +445,7 @@ class Expressions:
             kind = self.scopes.kind(part.value)
             if part.spec is not None:
                 value = call("@format", value, const(part.spec))
-            elif kind in _COUNTABLE and kind != "int":
+            elif kind in COUNTABLE and kind != "int":
                 value = call("@text", value)
             elif kind != "int":
                 value = value if isinstance(value, ast.Name) else self.kept(value)
@@ -933,7 +932,7 @@ def _postfix(test: str, value: ast.expr) -> ast.expr:
 
 def _no_list(kind: str, value: ast.expr) -> bool:
     """Whether the operand is known to be no list: then the other cannot be compared with it as one."""
-    return kind in _COUNTABLE or kind in ("str", "bool", "null", "dict") or isinstance(value, ast.Constant)
+    return kind in COUNTABLE or kind in ("str", "bool", "null", "dict") or isinstance(value, ast.Constant)
 
 
 def _unless_list(value: ast.expr, guarded: ast.expr, fast: ast.expr) -> ast.expr:

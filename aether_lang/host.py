@@ -8,7 +8,7 @@ import random
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol, TextIO
 
@@ -78,6 +78,15 @@ FUNCTIONS: Final = _operations(_DATA["functions"])
 arguments as `args`, `**` further keyword arguments as `kwargs`."""
 BEHIND_THE_LANGUAGE: Final = _operations(_DATA["behind"])
 """Operations that verbs, ambient values and declarations reach, by the runtime's own name for them."""
+PLUGIN_CALLS: Final = frozenset({"plugin.call", "plugin.try", "function.call", "receiver.call"})
+"""Operations that call a plugin's function; `called` names it."""
+
+
+def called(args: Mapping[str, Any]) -> str:
+    """The name of the function that an operation of `PLUGIN_CALLS` calls, as the script has it."""
+    return str(args.get("name") or f"{args.get('receiver')}.{args.get('function')}")
+
+
 EFFECTS: Final[dict[str, str]] = {name: row["effect"] for name, row in _DATA["capabilities"].items()}
 """The class of effect of each capability (18.3), as `policies/capabilities.toml` has it."""
 RISKS: Final[dict[str, float]] = {name: row["risk"] for name, row in _DATA["capabilities"].items()}

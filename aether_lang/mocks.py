@@ -11,7 +11,7 @@ import msgspec
 
 from .describing import described
 from .determinism import FixedHost
-from .host import BEHIND_THE_LANGUAGE, EFFECTS, FUNCTIONS, Host, Layer
+from .host import BEHIND_THE_LANGUAGE, EFFECTS, FUNCTIONS, Host, Layer, called
 from .samples import sample
 from .scratch import Scratch
 from .values import Place, ScriptError, copied, limit_error
@@ -140,7 +140,7 @@ class Mocks(Layer):
     # Plugins -----------------------------------------------------------------------------------------------------
 
     def _function(self, args: Named) -> Any:
-        name = str(args.get("name") or f"{args.get('receiver')}.{args.get('function')}")
+        name = called(args)
         contract = self._contracts.get(name) or self._contracts.get(name.partition(".")[0])
         schema = None if contract is None else contract.get("output_schema")
         if schema is None and self._reads:

@@ -1,11 +1,12 @@
 """`on_error:` and `policy: on_error` at run time: what becomes of an error that leaves a statement (12.2, 12.7)."""
 
+import sys
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from .values import CATCHABLE, ErrorValue, ScriptError, kind
 
-FIRST_PAUSE_S = 0.2
+FIRST_PAUSE_S: Final = 0.2
 """The pause before the first further attempt; each later one is twice as long."""
 
 
@@ -25,9 +26,6 @@ class Room(Protocol):
 
     def serve(self, name: str, args: dict[str, Any]) -> Any:
         """An operation of `host.BEHIND_THE_LANGUAGE`."""
-
-    def roll_back(self) -> None:
-        """Takes back what the job has staged."""
 
 
 class Rule(NamedTuple):
@@ -72,14 +70,12 @@ class Recovery:
         if then == "continue":
             self._room.write_log("error", f"{value.type}: {value.message} (line {value.line}), the script goes on")
             return False
-        if then == "rollback":
-            self._room.roll_back()
-        raise error
+        raise error  # with `rollback` the job is one transaction, which its end discards
 
     def left_branch(self, depth: Any, error: Exception) -> Any:
         """What becomes of an error that leaves a parallel branch: null where the rules let the job go on."""
         if isinstance(error, CATCHABLE) and (self._rules or "on_error" in self._room.policy):
-            self.recover(depth, error, 1_000_000)  # a branch is not begun twice
+            self.recover(depth, error, sys.maxsize)  # a branch is not begun twice
             return None
         raise error
 

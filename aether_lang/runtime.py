@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn
 
 from . import host as outside
 from . import jobs, stdlib, verbs
-from .boundaries import CALLS, Contracts, Narrowing
+from .boundaries import Contracts, Narrowing
 from .branches import Branches, Passing
 from .budget import LARGE, Budget
 from .calling import CO_VARARGS, METHOD_ARITY, bound_args, checked_call, parameter_names
@@ -66,10 +66,11 @@ class Runtime(Operators):
         context: dict[str, Any] | None = None,
         config: dict[str, Any] | None = None,
         policy: Mapping[str, Any] | None = None,
+        contracts: Sequence[Mapping[str, Any]] = (),
         name: str = "main",
     ) -> None:
-        """`config` replaces entries of a plugin's `config`; `policy` holds the script's own `policy:` entries; `name`
-        is the script's."""
+        """`config` replaces entries of a plugin's `config`; `policy` holds the script's own `policy:` entries,
+        `contracts` those of its contracts with plugins; `name` is the script's."""
         super().__init__(self)
         self.name = name
         self.policy = dict(policy or {})
@@ -81,7 +82,7 @@ class Runtime(Operators):
         self.host: outside.Host = host if self.branches.one_by_one else Passing(host, self.branches)
         self.transactions = Transactions(self)
         self.narrowing = Narrowing(self)
-        self.contracts = Contracts(self, [])
+        self.contracts = Contracts(self, contracts)
         self.steps = Steps(self)
         self.delays = Delays(self)
         self.main: Unit | None = None
@@ -250,8 +251,8 @@ class Runtime(Operators):
         if self.narrowing:
             self.narrowing.check(capability, place)
         data = plain(args)
-        if operation in CALLS and self.contracts:
-            name = str(data.get("name") or f"{data.get('receiver')}.{data.get('function')}")
+        if operation in outside.PLUGIN_CALLS and self.contracts:
+            name = outside.called(data)
             given = data.get("args") or [], data.get("kwargs") or {}
             keep = self.contracts.tried if operation == "plugin.try" else self.contracts.kept
             result = keep(name, *given, lambda: self.host.call(capability, operation, data, place))
@@ -299,9 +300,6 @@ class Runtime(Operators):
         ]
         self.outputs["last_output"] = found
         return found
-
-    def roll_back(self) -> None:
-        """`then: rollback`: the job ends, and at its end what it staged is discarded."""
 
     def serve(self, name: str, args: dict[str, Any]) -> Any:
         """An operation of `host.BEHIND_THE_LANGUAGE` by the runtime's own name."""

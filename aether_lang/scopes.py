@@ -5,15 +5,13 @@ that is only ever assigned numbers needs no guard around its arithmetic.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final
 
 from . import nodes, unfolding
+from .kinds import Kind, Kinds, joined
 from .stdlib import FUNCTIONS
 from .walking import children
 
-Kind: TypeAlias = Literal["any", "int", "num", "bool", "str", "list", "dict", "null", "unset"]
-
-NUMERIC: Final = frozenset({"int", "num"})
 CALLS_BACK: Final = frozenset({"count", "filter", "map", "sorted", "Array.from"})
 """Library functions that run functions of the script."""
 READS_TIME: Final = frozenset({"now", "current_time", "today", "date", "time_since", "format_time"})
@@ -85,7 +83,7 @@ class FunctionScope:
             scope = scope.outer.function if scope.outer is not None else None
 
 
-class Scopes:
+class Scopes(Kinds):
     """The result of the walk over one module."""
 
     def __init__(self, module: nodes.Module, session: Mapping[str, tuple[bool, bool]] | None = None) -> None:
@@ -630,72 +628,12 @@ class Scopes:
             for binding in self._bindings:
                 kind: Kind = "any" if binding.loose else "unset"
                 for value in binding.values:
-                    kind = _joined(kind, value if isinstance(value, str) else self.kind(value))
+                    kind = joined(kind, value if isinstance(value, str) else self.kind(value))
                 if kind != binding.kind:
                     binding.kind = kind
                     changed = True
 
-    def kind(self, node: Any) -> Kind:
-        """What the expression is known to give when nothing fails; "unset" while its variables are unknown."""
-        if isinstance(node, nodes.Name):
-            binding = self.names.get(id(node))
-            return "any" if binding is None else binding.kind
-        if isinstance(node, nodes.Number):
-            return "int" if type(node.value) is int else "num"
-        if isinstance(node, nodes.Binary):
-            return self._binary_kind(node)
-        if isinstance(node, nodes.Unary):
-            return "bool" if node.op == "not" else ("int" if node.op == "~" else self._signed(node))
-        if isinstance(node, nodes.PostStep):
-            return self._sum(self.kind(node.target), "int")
-        if isinstance(node, nodes.Call) and isinstance(node.function, nodes.Name):
-            if self.names.get(id(node.function)) is None and node.function.name in ("len", "count"):
-                return "int"
-            return "any"
-        return _KINDS.get(type(node), "any")
 
-    def _signed(self, node: nodes.Unary) -> Kind:
-        kind = self.kind(node.operand)
-        return kind if kind in NUMERIC or kind == "unset" else "num"
-
-    def _sum(self, left: Kind, right: Kind) -> Kind:
-        if "unset" in (left, right):
-            return "unset"
-        if left in _COUNTABLE and right in _COUNTABLE:
-            return "num" if "num" in (left, right) else "int"
-        return "str" if "str" in (left, right) else "any"
-
-    def _binary_kind(self, node: nodes.Binary) -> Kind:
-        if node.op in ("&", "|", "^", "<<", ">>"):
-            return "int"
-        left, right = self.kind(node.left), self.kind(node.right)
-        if node.op == "+":
-            return self._sum(left, right)
-        if "unset" in (left, right):
-            return "unset"
-        whole = left in ("int", "bool") and right in ("int", "bool")
-        if node.op in ("-", "%"):
-            return "int" if whole else "num"
-        if node.op == "*":
-            return "int" if whole else ("num" if left in _COUNTABLE and right in _COUNTABLE else "any")
-        return "num"
-
-
-_COUNTABLE: Final = frozenset({"int", "num", "bool"})
-_KINDS: Final[dict[type, Kind]] = {
-    nodes.Bool: "bool",
-    nodes.Null: "null",
-    nodes.Text: "str",
-    nodes.TextTemplate: "str",
-    nodes.TimeAgo: "num",
-    nodes.Compare: "bool",
-    nodes.PostfixTest: "bool",
-    nodes.ListExpr: "list",
-    nodes.TupleExpr: "list",
-    nodes.Range: "list",
-    nodes.Comprehension: "list",
-    nodes.DictExpr: "dict",
-}
 _OF_THEIR_OWN: Final = (
     nodes.Function,
     nodes.Lambda,
@@ -723,14 +661,6 @@ _PURE: Final = (
     nodes.PostfixTest,
     nodes.Conditional,
 )
-
-
-def _joined(a: Kind, b: Kind) -> Kind:
-    if a == b or b == "unset":
-        return a
-    if a == "unset":
-        return b
-    return "num" if a in NUMERIC and b in NUMERIC else "any"
 
 
 def element_kind(scopes: Scopes, iterable: Any) -> Kind:

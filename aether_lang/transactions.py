@@ -9,12 +9,11 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple, Protocol
 
 from .branches import Branches
-from .host import BEHIND_THE_LANGUAGE, EFFECTS, Host, Layer
+from .host import BEHIND_THE_LANGUAGE, EFFECTS, PLUGIN_CALLS, Host, Layer, called
 from .values import Halt, Place, ScriptError
 
 MOST_EFFECTS: Final = 10_000
 """How many effects one transaction may keep back."""
-_CALLS: Final = frozenset({"plugin.call", "plugin.try", "function.call", "receiver.call"})
 _ASKED_EACH_TIME: Final = frozenset({"event.emit", "ui.notify", "intent.act", "agent.message", "schedule.write"})
 """Capabilities whose object the right depends on."""
 
@@ -82,7 +81,7 @@ class Staged(Layer):
             return self.scratch.serve(operation, args)
         if effect in ("free", "read") or operation == "http.get":
             return self.base.call(capability, operation, args, position)
-        if operation in _CALLS:
+        if operation in PLUGIN_CALLS:
             return self._function(capability, operation, args)
         if effect in ("staged", "deferred"):
             self._count(capability, operation, args)
@@ -101,7 +100,7 @@ class Staged(Layer):
         self.effects += 1
 
     def _function(self, capability: str, operation: str, args: dict[str, Any]) -> Any:
-        name = args.get("name") if operation != "receiver.call" else f"{args.get('receiver')}.{args.get('function')}"
+        name = called(args)
         row = BEHIND_THE_LANGUAGE["function_effect"]
         about = self.base.call(row.capability, row.operation, {"name": name}, self._place)
         effect, undo = about.get("effect"), about.get("undo")

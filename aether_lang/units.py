@@ -150,15 +150,21 @@ class Unit:
 
     # ------------------------------------------------------------ members
 
+    @property
+    def _one_plugin(self) -> "PluginInstance | None":
+        """The plugin block that the module consists of, whose members are then the module's (15)."""
+        return self.plugins[0] if len(self.plugins) == 1 and self.compiled.meta["one_plugin"] else None
+
     def member(self, name: str) -> Any:
         """A public member; null when there is none."""
-        if len(self.plugins) == 1 and self.compiled.meta.get("one_plugin"):
-            return self.plugins[0].field(name)
+        one = self._one_plugin
+        if one is not None:
+            return one.field(name)
         return self.members[name]() if name in self.public and name in self.members else None
 
     def imported(self, name: str) -> Any:
         """A public member; ImportError when there is none."""
-        one = self.plugins[0] if len(self.plugins) == 1 and self.compiled.meta.get("one_plugin") else None
+        one = self._one_plugin
         known = {*one.functions, *one.this} if one is not None else self.public & self.members.keys()
         if name not in known:
             raise ScriptError("ImportError", f"module '{self.path}' has no '{name}'")
@@ -167,8 +173,9 @@ class Unit:
     def call_member(self, name: str, args: list[Any], named: dict[str, Any]) -> Any:
         """Calls a public member; UnknownFunction when there is none."""
         depth = self.rt.at
-        if len(self.plugins) == 1 and self.compiled.meta.get("one_plugin"):
-            return self.plugins[0].call(name, args, named)
+        one = self._one_plugin
+        if one is not None:
+            return one.call(name, args, named)
         member = self.member(name)
         if not is_function(member):
             raise ScriptError("UnknownFunction", f"module '{self.path}' has no function '{name}'")

@@ -62,6 +62,7 @@ fn pipeline(xs) { return xs.filter(x => x > 10).map(x => x + 1) }
 
 
 def loop(n: int) -> int:
+    """The loop of the script, in Python."""
     s = 0
     i = 0
     while i < n:
@@ -71,12 +72,14 @@ def loop(n: int) -> int:
 
 
 def fib(n: int) -> int:
+    """The recursion of the script, in Python."""
     if n < 2:
         return n
     return fib(n - 1) + fib(n - 2)
 
 
 def interpolate(n: int) -> str:
+    """The strings of the script, in Python."""
     i = 0
     s = ""
     while i < n:
@@ -101,6 +104,7 @@ def host_calls(host: CountingHost) -> Callable[[int], int]:
 
 
 def pipeline(xs: list[int]) -> list[int]:
+    """The pipeline of the script, in Python."""
     return list(map(lambda x: x + 1, filter(lambda x: x > 10, xs)))  # noqa: C417  lambdas are what is compared
 
 

@@ -13,6 +13,7 @@ from kernel import BadInput, Plugin, Terminal
 
 from .local import run_locally
 from .names import readable
+from .reading import text_of
 from .rehearsal import rehearse
 
 STYLES = {"completed": "green", "failed": "red", "cancelled": "yellow", "running": "cyan", "pending": "dim"}
@@ -127,16 +128,7 @@ async def approve(terminal: Terminal, id: str, refuse: bool = False, question: s
 
 def _named(script: str) -> dict[str, Any]:
     path = Path(script)
-    return {"source": _read(path), "name": readable(path.name)} if path.is_file() else {"name": script}
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror or error}") from None
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path} is not UTF-8: byte {error.start + 1} cannot be read") from None
+    return {"source": text_of(path), "name": readable(path.name)} if path.is_file() else {"name": script}
 
 
 class _Progress:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from aether_lang.host import RISKS
+from aether_lang.recovery import FIRST_PAUSE_S
 from aether_lang.stdlib.times import seconds
 from kernel import AetherraError, BadInput, Context, DeadlineExceeded, Denied, Signature
 
@@ -22,8 +23,6 @@ from .rights import CAPABILITIES, FREE, right_of
 
 DEEPEST: Final = 28
 TRACED: Final = 2_000
-FIRST_PAUSE_S: Final = 0.2
-"""The pause before the first further attempt of a call; each later one is twice as long."""
 _MILLIONTHS: Final = 1_000_000
 _CLASSES: Final = ("public", "internal", "confidential", "restricted")
 _EXPORTS: Final = frozenset({"net:http", "ai:call", "ui:notify"})

@@ -26,6 +26,7 @@ from kernel import AetherraError, BadInput, Config, Terminal
 from .library import Library, Root
 from .limits import SHIPPED
 from .names import readable
+from .reading import text_of
 from .roots import roots_of
 
 KEPT_LINES: Final = 10_000
@@ -66,23 +67,9 @@ def read(config: Config, named: str) -> Source:
     """Return the file of that name, or the script of the folders; BadInput or NotFound where there is none."""
     path = Path(named)
     if path.is_file():
-        return Source(named, _text(path), path.parent)
+        return Source(named, text_of(path), path.parent)
     found = Library(roots_of(config), int(SHIPPED["source_kb"])).find(named)
     return Source(found.name, found.source, Path())
-
-
-def _text(path: Path) -> str:
-    most = int(SHIPPED["source_kb"]) * 1024
-    try:
-        with path.open("rb") as file:
-            data = file.read(most + 1)
-        if len(data) > most:
-            raise BadInput(f"{path} is larger than {SHIPPED['source_kb']:g} KiB, the most a script may have")
-        return data.decode("utf-8")
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror or error}") from None
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path} is not UTF-8: byte {error.start + 1} cannot be read") from None
 
 
 def compiled(source: Source) -> Compiled:

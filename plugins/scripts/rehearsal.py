@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from aether_lang.host import called
 from aether_lang.mocks import Effect
 from kernel import AetherraError, Command, Config, Terminal, load_commands
 
@@ -19,7 +20,6 @@ from .local import Ended, LocalRun, aside, complain, prepared, rendered
 from .names import readable
 from .rights import right_of
 
-_CALLS: Final = frozenset({"plugin.call", "plugin.try", "function.call"})
 _UNKNOWN: Final = "unknown"
 
 
@@ -79,9 +79,7 @@ def right_for(call: Effect) -> str:
         "event:emit": f"user.{str(args.get('event', '')).removeprefix('user.')}",
         "ui:notify": str(args.get("user") or args.get("team") or "everybody"),
         "intent:act": str(args.get("verb") or "*"),
-        "plugin:call": str(
-            args["name"] if call.operation in _CALLS else f"{args.get('receiver')}.{args.get('function')}"
-        ),
+        "plugin:call": called(args),
     }
     return f"{right}:{named[right]}"
 

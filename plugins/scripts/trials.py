@@ -18,12 +18,13 @@ from kernel import BadInput, Config, Plugin, Terminal
 
 from .local import LocalRun, aside, compiled, read
 from .names import SUFFIX
+from .reading import text_of
 from .roots import scripts_in
 
 EXPECTED: Final = ".expect"
 LINES_MOST: Final = 10_000
 """Lines of a transcript; what comes behind them is left out."""
-BYTES_MOST: Final = 4 << 20
+TRANSCRIPT_KB: Final = 4 * 1024
 """Size of a file of expectations."""
 _SETTINGS: Final = ("param", "entry", "seed")
 
@@ -138,7 +139,7 @@ async def _tried(config: Config, path: Path, *, update: bool) -> _Trial:
     there = await asyncio.to_thread(beside.is_file)
     if not there and not update:
         return _Trial(str(path), "missing")
-    text = await asyncio.to_thread(_read, beside) if there else ""
+    text = await asyncio.to_thread(text_of, beside, TRANSCRIPT_KB) if there else ""
     expected = understand(text, str(beside))
     got = await _transcript(config, path, expected)
     if got == expected.transcript and there:
@@ -175,19 +176,6 @@ async def _transcript(config: Config, path: Path, expected: Expected) -> list[st
     elif ended.outcome.result is not None:
         told.add("result", msgspec.json.encode(ended.outcome.result).decode())
     return told.lines
-
-
-def _read(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            data = file.read(BYTES_MOST + 1)
-        if len(data) > BYTES_MOST:
-            raise BadInput(f"{path} is larger than {BYTES_MOST >> 20} MiB")
-        return data.decode("utf-8")
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror or error}") from None
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path} is not UTF-8: byte {error.start + 1} cannot be read") from None
 
 
 def _write(path: Path, lines: list[str]) -> None:
