@@ -254,7 +254,7 @@ class Following:
     def export(self) -> dict[str, Any]:
         """Return what waits and what is known, as plain data."""
         names = ("queue", "busy", "busy_since", "skipped", "minute", "seen")
-        kept = {id: {name: getattr(one, name) for name in names} for id, one in self.residents.items()}
+        kept = {id: {name: _plain(getattr(one, name)) for name in names} for id, one in self.residents.items()}
         return {"residents": kept, "depths": {job: list(depth) for job, depth in self._depths.items()}}
 
     def take_over(self, state: Mapping[str, Any]) -> None:
@@ -262,8 +262,13 @@ class Following:
         self._depths = OrderedDict((job, (depth, resident)) for job, (depth, resident) in state["depths"].items())
         for id, kept in state["residents"].items():
             if id in self.residents:
+                one = self.residents[id]
                 for name, value in kept.items():
-                    setattr(self.residents[id], name, value)
+                    setattr(one, name, deque(value) if isinstance(getattr(one, name), deque) else value)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, deque) else value
 
 
 def _noted(row: dict[str, Any], now: float, what: dict[str, Any], tx: Any) -> None:

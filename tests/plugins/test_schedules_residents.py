@@ -7,6 +7,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
 from script_house import BUNDLED, ScriptHouse, script_house
@@ -198,6 +199,11 @@ async def test_a_changed_script_is_read_anew_and_one_that_is_gone_rests_until_it
 
 async def test_a_resident_script_goes_on_over_a_reload(ada: Guest) -> None:
     await ada.schedules.install("beds")
+    generation = ada.house.kernel.modules.get("schedules").generation
+    assert generation is not None
+    assert generation.contribution.export_state is not None
+    exported = generation.contribution.export_state()
+    assert msgspec.json.decode(msgspec.json.encode(exported)) == exported, "plain data, and nothing of this version"
     await ada.house.kernel.modules.reload("schedules")
     await ada.run('emit("frost", { degrees: -5 })')
     assert await until(lambda: ada.remembered("frost")) == [-5]
