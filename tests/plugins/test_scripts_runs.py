@@ -424,8 +424,16 @@ async def test_a_cancelled_run_whose_worker_does_not_obey_is_cancelled_all_the_s
         worker.send_signal(signal.SIGCONT)
 
 
-async def test_a_run_is_cancelled_while_its_source_is_compiled(house: ScriptHouse) -> None:
+async def idle_compiler(house: ScriptHouse) -> psutil.Process:
+    """The compile worker, once it has started and does nothing."""
+    while not house.kernel.workers.stats()["compile"]["idle"]:
+        await asyncio.sleep(0)
     (compiler,) = workers("compile")
+    return compiler
+
+
+async def test_a_run_is_cancelled_while_its_source_is_compiled(house: ScriptHouse) -> None:
+    compiler = await idle_compiler(house)
     compiler.send_signal(signal.SIGSTOP)
     try:
         with Recording(house.kernel.bus, "job.started") as started:
@@ -438,7 +446,7 @@ async def test_a_run_is_cancelled_while_its_source_is_compiled(house: ScriptHous
 
 
 async def test_a_compile_worker_that_is_killed_fails_the_job_and_the_next_gets_another(house: ScriptHouse) -> None:
-    (compiler,) = workers("compile")
+    compiler = await idle_compiler(house)
     compiler.send_signal(signal.SIGSTOP)
     with Recording(house.kernel.bus, "job.started") as started:
         row = await house.submit("return 'killed while it was compiled'")
